@@ -1,4 +1,4 @@
-"""Command-line flags with Go's spelling: ``--flag=value``, ``--flag value``, booleans alone or ``=true|false``, durations like ``1m30s``."""
+"""Command-line flags with Go's spelling: `--flag=value`, `--flag value`, booleans alone or `=true`, durations like `1m30s`."""
 
 import argparse
 import re

@@ -1,7 +1,8 @@
 """What the whole suite shares: markers become skips on a machine that lacks something, and only there.
 
 A test that needs root, a Docker engine or an executable says so by a marker. On a user's machine the missing
-ones are left out and listed; under ``--no-skips`` (what CI passes) leaving anything out is a failure, so a green CI means that everything ran.
+ones are left out and listed; under ``--no-skips`` (what CI passes) leaving anything out is a failure, so that a
+green CI means that everything ran.
 """
 
 import os
