@@ -44,22 +44,21 @@ def _out_of_range(seconds: str) -> str:
     month, day, hour, minute = int(seconds[5:7]), int(seconds[8:10]), int(seconds[11:13]), int(seconds[14:16])
     if not 1 <= month <= 12:
         return "month"
-    if day < 1 or day > 31 or hour < 24 and minute < 60 and int(seconds[17:19]) < 60:
+    if not 1 <= day <= 31 or (hour < 24 and minute < 60 and int(seconds[17:19]) < 60):
         return "day"
     return "hour" if hour >= 24 else "minute" if minute >= 60 else "second"
 
 
 def _complaint(text: str, layout: str) -> str:
     """Names the first part of the layout that the text does not follow, as Go's time.Parse does."""
-    rest = text
-    for shown, pattern in _LAYOUT:
+    rest, expected = text, layout[19:]
+    for part, pattern in _LAYOUT:
         match = re.match(pattern, rest)
         if not match:
+            expected = part
             break
         rest = rest[match.end() :]
-    else:
-        shown = layout[19:]
-    return f"parsing time {quote(text)} as {quote(layout)}: cannot parse {quote(rest)} as {quote(shown)}"
+    return f"parsing time {quote(text)} as {quote(layout)}: cannot parse {quote(rest)} as {quote(expected)}"
 
 
 def canonical_base64(text: str) -> str:
