@@ -159,14 +159,19 @@ class Client:
         return orjson.loads((await self.request(method, path, **kwargs)).content)
 
     async def stream(
-        self, path: str, *, params: Mapping[str, Any] | None = None, read_timeout: float | None = None
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        read_timeout: float | None = None,
     ) -> AsyncIterator[bytes]:
         """The raw bytes of a GET as they arrive (logs, watches). ``read_timeout``: longest silence in seconds."""
         request = self._http.build_request(
             "GET",
             path,
             params=_clean(params),
-            headers={**self._headers(), "accept-encoding": "identity"},
+            headers={**self._headers(headers), "accept-encoding": "identity"},
             timeout=httpx.Timeout(30.0, connect=5.0, read=read_timeout, pool=None),
             extensions={**self._extensions()},
         )
@@ -178,6 +183,26 @@ class Client:
                 yield chunk
         finally:
             await response.aclose()
+
+    async def watch(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        read_timeout: float | None = None,
+    ) -> AsyncIterator[WatchEvent]:
+        """The events of a watch, one JSON document a line, until the server ends the stream."""
+        tail = b""
+        async for chunk in self.stream(path, params=params, headers=headers, read_timeout=read_timeout):
+            *lines, tail = (tail + chunk).split(b"\n")
+            for line in lines:
+                if not line:
+                    continue
+                event = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    raise ApiError(event["object"].get("code") or 500, event["object"])
+                yield WatchEvent(event["type"], event["object"])
 
 
 class ResourceClient:
@@ -250,16 +275,8 @@ class ResourceClient:
         }
         # Bookmarks come about once a minute; three silent minutes mean a dead connection.
         read_timeout = 180.0 if bookmarks else None
-        tail = b""
-        async for chunk in self.client.stream(self.path(namespace), params=params, read_timeout=read_timeout):
-            *lines, tail = (tail + chunk).split(b"\n")
-            for line in lines:
-                if not line:
-                    continue
-                event = orjson.loads(line)
-                if event["type"] == "ERROR":
-                    raise ApiError(event["object"].get("code") or 500, event["object"])
-                yield WatchEvent(event["type"], event["object"])
+        async for event in self.client.watch(self.path(namespace), params=params, read_timeout=read_timeout):
+            yield event
 
     async def create(
         self,
