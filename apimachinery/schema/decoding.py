@@ -17,15 +17,23 @@ from apimachinery.schema.definitions import Field, Schema
 
 
 class DecodeError(Exception):
-    """The value does not fit its type; the text is what upstream's decoder says."""
+    """The value does not fit its type; the text is what upstream's decoder says.
+
+    ``converting`` is what upstream says instead where the object did not come as JSON but out of a strategic merge patch.
+    """
+
+    def __init__(self, message: str, converting: str = "") -> None:
+        super().__init__(message)
+        self.converting = converting or message
 
 
 class _Mismatch(Exception):
     """A value of the wrong JSON type, on its way up to the root: collects the path that Go would name."""
 
-    def __init__(self, value: str, go: str) -> None:
+    def __init__(self, value: str, go: str, kind: str = "string") -> None:
         self.value = value
         self.go = go
+        self.kind = kind
         self.struct = ""
         self.path: list[str] = []
 
@@ -34,11 +42,24 @@ class _Mismatch(Exception):
             self.struct = struct.go.rpartition(".")[2]
         self.path.append(field)
 
+    @property
+    def converting(self) -> str:
+        given = _GO_KINDS.get(self.value, self.value.replace("number", "float64").partition(" ")[0])
+        if self.kind == "object":
+            return f"cannot restore struct from: {given}"
+        if self.kind in ("map", "list"):
+            return f"cannot restore {'slice' if self.kind == 'list' else 'map'} from {given}"
+        kinds = {"string": "string", "boolean": "bool", "number": "float64"}
+        return f"unrecognized type: {kinds.get(self.kind, self.go)}"
+
     def __str__(self) -> str:
         if not self.path:
             return f"json: cannot unmarshal {self.value} into Go value of type {self.go}"
         where = f"{self.struct}.{'.'.join(reversed(self.path))}"
         return f"json: cannot unmarshal {self.value} into Go struct field {where} of type {self.go}"
+
+
+_GO_KINDS = {"string": "string", "bool": "bool", "array": "slice", "object": "map", "number": "int64"}
 
 
 class _Notes:
@@ -56,7 +77,9 @@ def decode(schema: Schema, value: Any) -> tuple[Any, list[str]]:
     notes = _Notes()
     try:
         decoded = _decode(schema, value, notes)
-    except (_Mismatch, ValueError) as e:
+    except _Mismatch as e:
+        raise DecodeError(str(e), e.converting) from None
+    except ValueError as e:
         raise DecodeError(str(e)) from None
     except RecursionError:
         raise DecodeError("exceeded max depth") from None
@@ -91,7 +114,7 @@ def _decode(schema: Schema, value: Any, notes: _Notes) -> Any:
 
 def _object(schema: Schema, value: Any, notes: _Notes) -> Any:
     if type(value) is not dict:
-        raise _Mismatch(_describe(value), schema.go)
+        raise _Mismatch(_describe(value), schema.go, schema.kind)
     out: dict[str, Any] = {}
     fields = schema.fields
     for name, item in value.items():
@@ -133,7 +156,7 @@ def _zero(schema: Schema) -> Any:
 
 def _map(schema: Schema, value: Any, notes: _Notes) -> Any:
     if type(value) is not dict:
-        raise _Mismatch(_describe(value), schema.go)
+        raise _Mismatch(_describe(value), schema.go, schema.kind)
     element = schema.element
     assert element is not None
     if element.kind == "string" and all(type(v) is str for v in value.values()):
@@ -144,7 +167,7 @@ def _map(schema: Schema, value: Any, notes: _Notes) -> Any:
 
 def _list(schema: Schema, value: Any, notes: _Notes) -> Any:
     if type(value) is not list:
-        raise _Mismatch(_describe(value), schema.go or f"[]{_go(schema.element)}")
+        raise _Mismatch(_describe(value), schema.go or f"[]{_go(schema.element)}", "list")
     element = schema.element
     assert element is not None
     decoder = _DECODERS[element.kind]
@@ -157,28 +180,28 @@ def _go(schema: Schema | None) -> str:
 
 def _string(schema: Schema, value: Any, notes: _Notes) -> Any:
     if type(value) is not str:
-        raise _Mismatch(_describe(value), schema.go)
+        raise _Mismatch(_describe(value), schema.go, schema.kind)
     return value
 
 
 def _boolean(schema: Schema, value: Any, notes: _Notes) -> Any:
     if type(value) is not bool:
-        raise _Mismatch(_describe(value), schema.go)
+        raise _Mismatch(_describe(value), schema.go, schema.kind)
     return value
 
 
 def _integer(schema: Schema, value: Any, notes: _Notes) -> Any:
     if type(value) is not int:
-        raise _Mismatch(f"number {value!r}" if type(value) is float else _describe(value), schema.go)
+        raise _Mismatch(f"number {value!r}" if type(value) is float else _describe(value), schema.go, schema.kind)
     limit = 1 << (schema.bits - 1)
     if not -limit <= value < limit:
-        raise _Mismatch(f"number {value}", schema.go)
+        raise _Mismatch(f"number {value}", schema.go, schema.kind)
     return value
 
 
 def _number(schema: Schema, value: Any, notes: _Notes) -> Any:
     if type(value) is not int and type(value) is not float:
-        raise _Mismatch(_describe(value), schema.go)
+        raise _Mismatch(_describe(value), schema.go, schema.kind)
     return value
 
 
@@ -216,7 +239,7 @@ def _intstr(schema: Schema, value: Any, notes: _Notes) -> Any:
 
 def _bytes(schema: Schema, value: Any, notes: _Notes) -> Any:
     if type(value) is not str:
-        raise _Mismatch(_describe(value), schema.go)
+        raise _Mismatch(_describe(value), schema.go, schema.kind)
     return formats.canonical_base64(value)
 
 
