@@ -1,0 +1,188 @@
+"""Forks a component from a process that has already imported what the components share.
+
+A fresh interpreter spends half a second importing the same libraries in every component; a fork gets them for
+nothing and shares their memory. The process that forks must have one thread only and no event loop.
+"""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import runpy
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cluster.plan import Process
+
+#: What at least two components import, measured by what they had loaded when idle. Only imported: nothing here starts a thread.
+SHARED = (
+    "asyncio",
+    "asyncio.runners",
+    "argparse",
+    "base64",
+    "copy",
+    "email.parser",
+    "encodings.idna",
+    "hashlib",
+    "http",
+    "ipaddress",
+    "json",
+    "logging",
+    "random",
+    "runpy",
+    "signal",
+    "socket",
+    "ssl",
+    "uuid",
+    "orjson",
+    "uvloop",
+    "httptools",
+    "h11",
+    "httpx",
+    "starlette.applications",
+    "starlette.routing",
+    "starlette.responses",
+    "uvicorn",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.lifespan.off",
+    "yaml",
+    "componentbase.flags",
+    "componentbase.health",
+    "componentbase.logs",
+    "componentbase.process",
+    "kubeclient",
+    "apimachinery.meta",
+)
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def preload() -> None:
+    """Import :data:`SHARED`, then put everything out of the collector's sight, so that it does not touch shared pages."""
+    gc.disable()
+    # httpx's own command line draws in rich (100 ms, 8 MB) wherever that happens to be installed; nobody here uses it.
+    absent = [name for name in ("rich", "click") if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]
+    importlib.import_module("httpx")
+    for name in absent:
+        del sys.modules[name]
+    for module in SHARED:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+
+
+def fork(process: Process, log: Path, record: Callable[[int], None], gate: int = -1) -> int:
+    """Start ``process`` and return its pid.
+
+    ``record(pid)`` runs in the child before anything else, so that no component can live without its pid file. With a
+    ``gate`` (the read end of a pipe) the child imports its code at once, but runs it only when the other end closes.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        code = _run(process, log, record, gate)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # Not sys.exit: the frames above belong to the supervisor and must not run in the child.
+        os._exit(code)
+
+
+def _run(process: Process, log: Path, record: Callable[[int], None], gate: int) -> int:
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    record(os.getpid())
+    _redirect(log)
+    _close_all_but(gate)
+    os.chdir("/")
+    set_title(process.module, process.name)
+    if process.namespace:
+        enter_network(process.namespace)
+    gc.enable()
+    sys.argv = [process.module, *process.flags]
+    if gate >= 0:
+        importlib.import_module(f"{process.module}.__main__")
+        os.read(gate, 1)
+        os.close(gate)
+        sys.modules.pop(f"{process.module}.__main__", None)
+    return _exit_code(lambda: runpy.run_module(process.module, run_name="__main__", alter_sys=True))
+
+
+def _exit_code(main: Callable[[], object]) -> int:
+    """What the interpreter would exit with."""
+    try:
+        main()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _redirect(log: Path) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(null, 0)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
+def _close_all_but(keep: int) -> None:
+    """The supervisor's lock, sockets and pidfds are not the component's."""
+    limit = os.sysconf("SC_OPEN_MAX")
+    if keep > 2:
+        os.closerange(3, keep)
+        os.closerange(keep + 1, limit)
+    else:
+        os.closerange(3, limit)
+
+
+def enter_network(namespace: str) -> None:
+    """Move this process into ``/run/netns/<namespace>`` (``os.setns`` comes with Python 3.12)."""
+    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"cannot enter network namespace {namespace}: {os.strerror(number)}")
+    finally:
+        os.close(descriptor)
+
+
+def set_title(module: str, name: str) -> None:
+    """Let ``ps`` show ``python -m <module> [<name>]`` instead of the supervisor's own command line.
+
+    The kernel reads it from the memory that held the arguments at exec, so it is written there, cut to that length.
+    """
+    Path("/proc/self/comm").write_text(name[:15])
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end, fields 48 and 49 of proc(5)
+    if not 0 < start < end:
+        return
+    title = f"python -m {module} [{name}]".encode()[: end - start - 1]
+    ctypes.memmove(start, title.ljust(end - start, b"\0"), end - start)
+
+
+def exec_again(arguments: Sequence[str]) -> None:
+    """Replace this process by a fresh interpreter; never returns."""
+    os.execv(sys.executable, [sys.executable, *arguments])

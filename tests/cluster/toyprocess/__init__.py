@@ -1,0 +1,1 @@
+"""What a toy supervisor supervises."""
