@@ -6,42 +6,34 @@ more. Read :mod:`kubelet.cri.api`. Adapters: :mod:`kubelet.cri.native` (Linux na
 :mod:`kubelet.cri.docker` (a Docker engine). :func:`connect` picks one by the endpoint.
 """
 
-# No import at the top: the native runtime's small processes import this package too and must stay small.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kubelet.cri.api import ImageService, RuntimeService
 
 
-def connect(  # type: ignore[no-untyped-def]
+def connect(
     endpoint: str,
     *,
     node_name: str,
     root_dir: str,
     pod_cidr: str = "",
-    cluster_cidr: str = "",
     image_dir: str = "",
     hide: tuple[str, ...] = (),
     pod_infra_container_image: str = "",
-):
-    """``-> tuple[RuntimeService, ImageService]`` for a ``--container-runtime-endpoint``.
+) -> "tuple[RuntimeService, ImageService]":
+    """The runtime behind a ``--container-runtime-endpoint``; nothing is touched before ``await runtime.start()``.
 
-    ``native://`` is the embedded runtime, ``unix:///var/run/docker.sock`` (or any ``unix://...docker.sock``,
-    ``tcp://`` engine) is Docker. Nothing is touched before ``await runtime.start()``. ``root_dir`` is the kubelet's
-    (``--root-dir``): runtimes keep what must survive the kubelet below it. ``pod_cidr`` may be empty and come later by
-    ``update_runtime_config``. ``cluster_cidr``, when known, is exempt from masquerading; otherwise the podCIDRs that
-    ``kubelet.network.routes.sync`` saw are. ``image_dir`` is the machine's image store (default: ``.images`` beside
+    ``native://`` is the embedded runtime, a ``unix://...docker.sock`` or ``tcp://`` engine is Docker. ``root_dir`` is the
+    kubelet's (``--root-dir``): runtimes keep what must survive the kubelet below it. ``pod_cidr`` may be empty and come
+    later by ``update_runtime_config``. ``image_dir`` is the machine's image store (default: ``.images`` beside
     ``root_dir``, shared by the nodes of one cluster). ``hide`` lists directories which containers on the host's own root
     (images ``mk8s.local/...``) must not see, besides the cluster's state. ``pod_infra_container_image`` is Docker's pause
-    image.
+    image. ``ValueError`` for an endpoint that is neither.
     """
     if endpoint in ("native", "native://"):
         from kubelet.cri.native.runtime import open_native
 
-        return open_native(
-            node_name=node_name,
-            root_dir=root_dir,
-            pod_cidr=pod_cidr,
-            cluster_cidr=cluster_cidr,
-            image_dir=image_dir,
-            hide=hide,
-        )
+        return open_native(node_name=node_name, root_dir=root_dir, pod_cidr=pod_cidr, image_dir=image_dir, hide=hide)
     if endpoint.startswith("tcp://") or (endpoint.startswith("unix://") and "docker" in endpoint):
         from kubelet.cri.docker import open_docker
 
@@ -50,7 +42,6 @@ def connect(  # type: ignore[no-untyped-def]
             node_name=node_name,
             root_dir=root_dir,
             pod_cidr=pod_cidr,
-            cluster_cidr=cluster_cidr,
             pod_infra_container_image=pod_infra_container_image,
         )
     raise ValueError(
