@@ -1,0 +1,79 @@
+"""The ASGI application: the filters in order, then the resource machine or the front routes.
+
+Everything that goes wrong becomes a ``Status`` here, and only here: a ``StatusError`` is an answer, anything else is a bug,
+logged with its traceback and answered with 500.
+"""
+
+import logging
+import time
+from typing import Any
+
+from apimachinery.errors import StatusError, internal
+from apiserver.context import Context
+from apiserver.handlers.machine import Machine
+from apiserver.request import Receive, Request, RequestInfo, Scope, Send
+from apiserver.response import Response, Stream, error_response
+
+log = logging.getLogger(__name__)
+_HEALTH = ("/healthz", "/livez", "/readyz")
+
+
+class App:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._machine = Machine(context)
+        self._front: Any = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"no {scope['type']} here: the server speaks HTTP")
+        began = time.perf_counter()
+        request = Request(scope, receive, send)
+        metrics = self._context.metrics
+        kind = "readOnly" if request.method in ("GET", "HEAD") else "mutating"
+        metrics.inflight[kind] += 1
+        try:
+            answer = await self._answer(request)
+        finally:
+            metrics.inflight[kind] -= 1
+        if answer is None:
+            return
+        streaming = isinstance(answer, Stream)
+        seconds = None if streaming else time.perf_counter() - began
+        metrics.observe(_labels(request.info), answer.status, seconds)
+        await answer.send(request)
+
+    async def _answer(self, request: Request) -> Response | Stream | None:
+        context = self._context
+        info = request.info
+        try:
+            request.user = await context.authenticator.authenticate(request)
+            context.authorizer.check(request)
+            if info.is_resource:
+                if info.verb == "list" and request.flag("watch"):
+                    info.verb = "watch"
+                return await self._machine.serve(request)
+            if info.path.startswith(_HEALTH):
+                return await context.health.answer(request)
+            await self._front_app()(request.scope, request.receive, request.send)
+            return None
+        except StatusError as error:
+            return error_response(error)
+        except Exception:
+            log.exception("%s %s", request.method, info.path)
+            return error_response(internal("the server hit a bug; its log says more"))
+
+    def _front_app(self) -> Any:
+        if self._front is None:
+            from apiserver.routes.front import build  # FastAPI costs more to import than the rest of the server
+
+            self._front = build(self._context)
+        return self._front
+
+
+def _labels(info: RequestInfo) -> tuple[str, ...]:
+    if info.resource is None:
+        return ("", "", "", "", info.verb.upper(), "")
+    scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
+    verb = "APPLY" if info.verb == "apply" else info.verb.upper()
+    return (info.group, info.plural, scope, info.subresource, verb, info.version)

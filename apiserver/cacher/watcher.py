@@ -1,0 +1,142 @@
+"""What one client's watch sees: its share of the changes, in its representation, waiting to be sent.
+
+A watcher is filled synchronously when a change arrives and drained by the task that writes to the client. A client
+that reads too slowly is cut off once too much waits: it lists or resumes again, and nobody else is held up.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from apiserver.cacher.entry import Attributes, Change, Entry
+
+#: What may wait for one client. Bytes are shared between watchers, so this bounds delay more than memory.
+MAX_WAITING_BYTES = 16 << 20
+MAX_WAITING_EVENTS = 20_000
+
+Matches = Callable[[Attributes], bool]
+
+
+class Representation(Protocol):
+    """How events look: plain JSON, Table or PartialObjectMetadata. ``key`` tells equal ones apart from others."""
+
+    @property
+    def key(self) -> object: ...
+
+    @property
+    def following(self) -> "Representation":
+        """What the events after the first look like."""
+        ...
+
+    def event(self, event_type: str, body: bytes) -> bytes: ...
+
+    def bookmark(self, revision: int, initial_events_end: bool) -> bytes: ...
+
+
+class Watcher:
+    """Created and registered by ``ResourceCache.watch``; ``close`` takes it out."""
+
+    __slots__ = (
+        "_bytes", "_closed_by", "_matches", "_out", "_representation", "_wake", "closed", "scope",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        scope: str,
+        matches: Matches | None,
+        representation: Representation,
+        closed_by: Callable[["Watcher"], None],
+    ) -> None:
+        self.scope = scope
+        self.closed = False
+        self._matches = matches
+        self._representation = representation
+        self._closed_by = closed_by
+        self._out: list[bytes] = []
+        self._bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+
+    def offer(
+        self,
+        change: Change,
+        attributes: Callable[[Entry], Attributes],
+        rebody: Callable[[Entry, int], bytes],
+    ) -> None:
+        """Turn a change into this watcher's event: with a selector, an object may come and go without being touched."""
+        entry, previous, matches = change.entry, change.previous, self._matches
+        if matches is None:
+            event_type = "DELETED" if entry is None else "ADDED" if previous is None else "MODIFIED"
+        else:
+            now = entry is not None and matches(attributes(entry))
+            before = previous is not None and matches(attributes(previous))
+            if now:
+                event_type = "MODIFIED" if before else "ADDED"
+            elif before:
+                event_type = "DELETED"
+            else:
+                return
+        key = (event_type, self._representation.key)
+        data = change.encoded.get(key)
+        if data is None:
+            if event_type == "DELETED":
+                assert previous is not None, "what matched before was there before"
+                body = rebody(previous, change.revision)
+            else:
+                assert entry is not None, "what matches now is there"
+                body = entry.body
+            data = change.encoded[key] = self._representation.event(event_type, body)
+        self._representation = self._representation.following
+        self.put(data)
+
+    def put(self, data: bytes) -> None:
+        if self.closed:
+            return
+        self._out.append(data)
+        self._bytes += len(data)
+        if self._bytes > MAX_WAITING_BYTES or len(self._out) > MAX_WAITING_EVENTS:
+            self.close()
+        wake = self._wake
+        if wake is not None:
+            self._wake = None
+            if not wake.done():
+                wake.set_result(None)
+
+    def put_added(self, entry: Entry) -> None:
+        """An object that was there when the watch began."""
+        self.put(self._representation.event("ADDED", entry.body))
+        self._representation = self._representation.following
+
+    def put_bookmark(self, revision: int, *, initial_events_end: bool = False) -> None:
+        self.put(self._representation.bookmark(revision, initial_events_end))
+
+    async def take(self, timeout: float) -> bytes:
+        """All that waits; empty after ``timeout`` seconds of silence or when the watcher was closed."""
+        if not self._out and not self.closed:
+            loop = asyncio.get_running_loop()
+            self._wake = wake = loop.create_future()
+            timer = loop.call_later(timeout, _give_up, wake)
+            try:
+                await wake
+            finally:
+                self._wake = None
+                timer.cancel()
+        out = self._out
+        if not out:
+            return b""
+        self._out, self._bytes = [], 0
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def close(self) -> None:
+        """No further events; what waits can still be taken."""
+        if self.closed:
+            return
+        self.closed = True
+        self._closed_by(self)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        self._wake = None
+
+
+def _give_up(wake: asyncio.Future[None]) -> None:
+    if not wake.done():
+        wake.set_result(None)

@@ -1,0 +1,34 @@
+"""What the parts of one API server share: made once at start, handed to whoever needs it."""
+
+from dataclasses import dataclass, field
+
+from apimachinery.resources import Resource
+from apiserver.admission import Chain
+from apiserver.authentication.authenticator import Authenticator
+from apiserver.authentication.serviceaccount import ServiceAccountTokens
+from apiserver.authorization import Authorizer
+from apiserver.cacher import Cacher
+from apiserver.handlers.endpoint import Endpoint
+from apiserver.metrics import Metrics
+from apiserver.options import Options
+from apiserver.routes.health import Health
+from apiserver.storage import Store
+
+
+@dataclass
+class Context:
+    options: Options
+    store: Store
+    cacher: Cacher
+    tokens: ServiceAccountTokens
+    authenticator: Authenticator
+    authorizer: Authorizer
+    admission: Chain
+    endpoints: dict[Resource, Endpoint] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
+    health: Health = field(default_factory=Health)
+
+    @property
+    def address(self) -> str:
+        """Where clients reach this server."""
+        return f"{self.options.advertise_address}:{self.options.secure_port}"

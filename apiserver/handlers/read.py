@@ -1,0 +1,257 @@
+"""get and list: consistent, cached or historical, as ``resourceVersion`` and ``resourceVersionMatch`` ask."""
+
+import base64
+import binascii
+from typing import Any, NamedTuple
+
+import orjson
+
+from apimachinery import errors
+from apimachinery.errors import FieldError, StatusError
+from apiserver.cacher import Entry
+from apiserver.cacher.cacher import too_large_resource_version
+from apiserver.forms import list_metadata
+from apiserver.handlers.endpoint import Endpoint
+from apiserver.negotiation import negotiate
+from apiserver.request import Request
+from apiserver.response import Response, wants_pretty
+from apiserver.selection import Selection, select
+
+_PAGE = 500
+_EXPIRED_LIST = "The resourceVersion for the provided list is too old."
+_EXPIRED_CONTINUE = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter."
+)
+_INCONSISTENT_CONTINUE = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+async def get(request: Request, endpoint: Endpoint) -> Response:
+    info, query = request.info, request.query
+    form = negotiate(request.header(b"accept"), collection=False)
+    wanted = parse_resource_version(query.get("resourceVersion", ""))
+    if wanted is None:
+        await endpoint.cacher.consistent()
+    else:
+        await endpoint.cacher.wait_for(wanted)
+    entry = endpoint.cache.get(endpoint.key(info.namespace, info.name))
+    if entry is None:
+        raise endpoint.not_found(info.name)
+    return body_response(request, endpoint.form(form, query.get("includeObject", "")).object(entry.body))
+
+
+def body_response(request: Request, data: bytes) -> Response:
+    if wants_pretty(request):
+        data = orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2) + b"\n"
+    return Response(data)
+
+
+def parse_resource_version(text: str) -> int | None:
+    """None when it was not given."""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 63:
+        detail = f"strconv.ParseUint: parsing {errors.quote(text)}: invalid syntax"
+        raise errors.bad_request(f"resourceVersion: Invalid value: {errors.quote(text)}: {detail}")
+    return int(text)
+
+
+class Continue(NamedTuple):
+    """Where the next page begins: in the state at ``revision`` (-1: the newest), at the key ``start`` below the prefix."""
+
+    revision: int
+    start: str
+
+    def encode(self) -> str:
+        token = {"v": "meta.k8s.io/v1", "rv": self.revision, "start": self.start}
+        return base64.urlsafe_b64encode(orjson.dumps(token)).rstrip(b"=").decode()
+
+    @classmethod
+    def decode(cls, text: str) -> "Continue":
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            token = orjson.loads(raw)
+            version, revision, start = token["v"], token["rv"], token["start"]
+        except (ValueError, binascii.Error, KeyError, TypeError):
+            raise errors.bad_request("continue key is not valid: illegal base64 data or JSON") from None
+        if version != "meta.k8s.io/v1":
+            raise errors.bad_request(
+                f"continue key is not valid: server does not recognize this encoded version {errors.quote(str(version))}"
+            )
+        if not isinstance(revision, int) or not -1 <= revision < 1 << 63 or revision == 0:
+            raise errors.bad_request(
+                "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+            )
+        if not isinstance(start, str) or not start or ".." in start.split("/") or start.startswith("/"):
+            raise errors.bad_request("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)")
+        return cls(revision, start)
+
+
+def check_list_options(query: dict[str, str], *, watch: bool) -> None:
+    """The combinations that upstream refuses (``ValidateListOptions``), as a 422 on ``ListOptions``."""
+    match = query.get("resourceVersionMatch", "")
+    version, token = query.get("resourceVersion", ""), query.get("continue", "")
+    initial = query.get("sendInitialEvents")
+    found: list[FieldError] = []
+    if watch:
+        if initial is not None:
+            if match != "NotOlderThan":
+                text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+                found.append(errors.forbidden_field("resourceVersionMatch", text))
+            if token:
+                found.append(errors.forbidden_field("continue", "continue is forbidden for watch"))
+        elif match:
+            text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            found.append(errors.forbidden_field("resourceVersionMatch", text))
+    else:
+        if initial is not None:
+            found.append(errors.forbidden_field("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+        found += _check_match(match, version, token)
+    if found:
+        raise _invalid_options(found)
+
+
+def _check_match(match: str, version: str, token: str) -> list[FieldError]:
+    field = "resourceVersionMatch"
+    if not match:
+        return []
+    found: list[FieldError] = []
+    if token:
+        found.append(errors.forbidden_field(field, "resourceVersionMatch is forbidden when continue is provided"))
+    if not version:
+        text = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        found.append(errors.forbidden_field(field, text))
+    if match not in ("Exact", "NotOlderThan"):
+        found.append(errors.not_supported(field, match, ["Exact", "NotOlderThan", ""]))
+    if match == "Exact" and version == "0":
+        text = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+        found.append(errors.forbidden_field(field, text))
+    return found
+
+
+def _invalid_options(found: list[FieldError]) -> StatusError:
+    text = 'ListOptions.meta.k8s.io "" is invalid: ' + errors.aggregate(map(str, found))
+    details = {"group": "meta.k8s.io", "kind": "ListOptions", "causes": [e.cause() for e in found]}
+    return StatusError(422, "Invalid", text, details)
+
+
+class Listing(NamedTuple):
+    """What a list request found: the bodies and what the list's metadata says."""
+
+    bodies: list[bytes]
+    metadata: dict[str, Any]
+
+
+async def list_(request: Request, endpoint: Endpoint) -> Response:
+    query = request.query
+    form = negotiate(request.header(b"accept"), collection=True)
+    selection = select(request, endpoint.strategy)
+    found = await listing(request, endpoint, selection)
+    shaped = endpoint.form(form, query.get("includeObject", ""))
+    return body_response(request, shaped.list(found.bodies, found.metadata))
+
+
+async def listing(request: Request, endpoint: Endpoint, selection: Selection) -> Listing:
+    query, cacher = request.query, endpoint.cacher
+    check_list_options(query, watch=False)
+    limit = max(request.integer("limit") or 0, 0)
+    match = query.get("resourceVersionMatch", "")
+    version = parse_resource_version(query.get("resourceVersion", ""))
+    if query.get("continue"):
+        token = Continue.decode(query["continue"])
+        if version:
+            raise errors.bad_request("specifying resource version is not allowed when using continue")
+        return await _continue(endpoint, selection, token, limit)
+    if version and (match == "Exact" or (not match and limit)):
+        return await _historical(endpoint, selection, version, limit)
+    if version is None:
+        await cacher.consistent()
+    else:
+        await cacher.wait_for(version)
+    if version == 0:
+        limit = 0  # upstream's cache answers such a list whole
+    return _from_cache(endpoint, selection, limit)
+
+
+def _from_cache(endpoint: Endpoint, selection: Selection, limit: int) -> Listing:
+    revision = endpoint.cacher.revision
+    entries = selection.entries(endpoint.cache)
+    if not limit or len(entries) <= limit:
+        return Listing([e.body for e in entries], list_metadata(revision))
+    page = entries[:limit]
+    remaining = len(entries) - limit if selection.matches is None else None
+    start = page[-1].key[_prefix_length(selection) :] + "\0"
+    token = Continue(revision, start).encode()
+    return Listing([e.body for e in page], list_metadata(revision, token, remaining))
+
+
+def _prefix_length(selection: Selection) -> int:
+    return len(selection.scope) if selection.scope.endswith("/") else 0
+
+
+async def _continue(endpoint: Endpoint, selection: Selection, token: Continue, limit: int) -> Listing:
+    try:
+        return await _pages(endpoint, selection, max(token.revision, 0), token.start, limit)
+    except StatusError as error:
+        if error.code != 410:
+            raise
+        # The client may go on without a snapshot from where it was.
+        raise _inconsistent(token) from None
+
+
+def _inconsistent(token: Continue) -> StatusError:
+    error = errors.expired(_INCONSISTENT_CONTINUE)
+    status = error.status
+
+    def with_token() -> dict[str, Any]:
+        body = status()
+        body["metadata"] = {"continue": Continue(-1, token.start).encode()}
+        return body
+
+    error.status = with_token  # type: ignore[method-assign]
+    return error
+
+
+async def _historical(endpoint: Endpoint, selection: Selection, revision: int, limit: int) -> Listing:
+    cacher = endpoint.cacher
+    if revision > cacher.revision:
+        await cacher.consistent()
+        if revision > cacher.revision:
+            raise too_large_resource_version(revision, cacher.revision)
+    try:
+        return await _pages(endpoint, selection, revision, "", limit)
+    except StatusError as error:
+        if error.code != 410:
+            raise
+        raise errors.expired(_EXPIRED_LIST) from None
+
+
+async def _pages(endpoint: Endpoint, selection: Selection, revision: int, start: str, limit: int) -> Listing:
+    """A list read from the store as it was at ``revision``; pages are read until ``limit`` objects match."""
+    scope = selection.scope
+    prefix = endpoint.cache.prefix + scope
+    next_key = prefix + start
+    bodies: list[bytes] = []
+    while True:
+        wanted = limit - len(bodies) if limit and selection.matches is None else _PAGE if limit else 0
+        page = await endpoint.store.range(prefix, start=next_key, revision=revision, limit=wanted)
+        revision = revision or page.revision
+        for i, item in enumerate(page.items):
+            key = item.key[len(endpoint.cache.prefix) :]
+            entry = Entry(key, endpoint.codec.body(item.value, item.revision), item.revision)
+            if scope and not scope.endswith("/") and key != scope:
+                continue
+            if selection.matches is None or selection.matches(endpoint.cache.attributes(entry)):
+                bodies.append(entry.body)
+            if limit and len(bodies) == limit and (page.more or i + 1 < len(page.items)):
+                remaining = page.total - i - 1 if selection.matches is None else None
+                token = Continue(revision, item.key[len(prefix) :] + "\0").encode()
+                return Listing(bodies, list_metadata(revision, token, remaining))
+        if not page.more:
+            return Listing(bodies, list_metadata(revision))
+        next_key = page.items[-1].key + "\0"

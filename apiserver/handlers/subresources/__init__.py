@@ -1,0 +1,22 @@
+"""What is not plain reading or writing of an object: status, scale, binding, eviction, token, log, exec and so on.
+
+``SUBRESOURCES`` maps ``pods/binding``, or only ``status`` where all kinds do the same, to handlers by verb.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from apiserver.context import Context
+from apiserver.handlers.endpoint import Endpoint
+from apiserver.handlers.subresources import binding, finalize, scale, status
+from apiserver.request import Request
+
+#: The answer, or None when the handler has taken the connection over.
+Handler = Callable[[Request, Endpoint, Context], Awaitable[Any]]
+
+SUBRESOURCES: dict[str, dict[str, Handler]] = {
+    "status": {"get": status.get, "update": status.update, "patch": status.patch},
+    "scale": {"get": scale.get, "update": scale.update, "patch": scale.patch},
+    "pods/binding": {"create": binding.create},
+    "namespaces/finalize": {"update": finalize.update},
+}

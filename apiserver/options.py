@@ -1,0 +1,105 @@
+"""The command line: upstream's flags, checked, as one value."""
+
+from dataclasses import dataclass
+
+from componentbase.flags import FlagSet
+
+
+@dataclass(frozen=True)
+class Options:
+    """Files are paths; empty means not given. Durations are seconds."""
+
+    etcd_servers: tuple[str, ...]
+    etcd_cafile: str
+    etcd_certfile: str
+    etcd_keyfile: str
+    etcd_prefix: str
+    bind_address: str
+    secure_port: int
+    advertise_address: str
+    tls_cert_file: str
+    tls_private_key_file: str
+    client_ca_file: str
+    service_cluster_ip_range: str
+    service_node_port_range: tuple[int, int]
+    service_account_issuer: str
+    service_account_key_files: tuple[str, ...]
+    service_account_signing_key_file: str
+    token_auth_file: str
+    authorization_modes: tuple[str, ...]
+    kubelet_client_certificate: str
+    kubelet_client_key: str
+    kubelet_certificate_authority: str
+    event_ttl: float
+    verbosity: int
+
+
+def parse(argv: list[str] | None) -> Options:
+    """Exits with a message for a flag that is wrong or missing."""
+    flags = FlagSet("apiserver", "Serves the Kubernetes API from an etcd v3 store.")
+    flags.flag("etcd-servers", help="comma-separated URLs of the store's members", required=True)
+    flags.flag("etcd-cafile", help="CA of the store's certificates")
+    flags.flag("etcd-certfile", help="our client certificate for the store")
+    flags.flag("etcd-keyfile", help="its key")
+    flags.flag("etcd-prefix", "/registry", help="prefix of all keys in the store")
+    flags.flag("bind-address", "0.0.0.0", help="address to listen on")
+    flags.flag("secure-port", 6443, help="port to listen on")
+    flags.flag("advertise-address", help="address at which the cluster reaches this server")
+    flags.flag("tls-cert-file", help="the serving certificate", required=True)
+    flags.flag("tls-private-key-file", help="its key", required=True)
+    flags.flag("client-ca-file", help="CA of client certificates", required=True)
+    flags.flag("service-cluster-ip-range", "10.96.0.0/16", help="CIDR of the ClusterIPs")
+    flags.flag("service-node-port-range", "30000-32767", help="ports for NodePort services")
+    flags.flag("service-account-issuer", "https://kubernetes.default.svc.cluster.local", help="iss of the tokens")
+    flags.add_argument("--service-account-key-file", action="append", default=[], help="keys that verify tokens")
+    flags.flag("service-account-signing-key-file", help="key that signs tokens")
+    flags.flag("token-auth-file", help='CSV of token,user,uid,"groups"')
+    flags.flag("authorization-mode", "AlwaysAllow", help="comma-separated: AlwaysAllow, RBAC, Node")
+    flags.flag("kubelet-client-certificate", help="our client certificate for the kubelets")
+    flags.flag("kubelet-client-key", help="its key")
+    flags.flag("kubelet-certificate-authority", help="CA of the kubelets' serving certificates")
+    flags.duration("event-ttl", "1h", help="how long events are kept")
+    flags.add_argument("-v", type=int, default=0, dest="verbosity", help="log verbosity")
+    given = flags.parse_args(argv)
+    low, dash, high = given.service_node_port_range.partition("-")
+    if not (dash and low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
+        flags.error(f"--service-node-port-range: {given.service_node_port_range!r} is not like 30000-32767")
+    return Options(
+        etcd_servers=tuple(given.etcd_servers.split(",")),
+        etcd_cafile=given.etcd_cafile,
+        etcd_certfile=given.etcd_certfile,
+        etcd_keyfile=given.etcd_keyfile,
+        etcd_prefix=given.etcd_prefix,
+        bind_address=given.bind_address,
+        secure_port=given.secure_port,
+        advertise_address=given.advertise_address or _reachable(given.bind_address),
+        tls_cert_file=given.tls_cert_file,
+        tls_private_key_file=given.tls_private_key_file,
+        client_ca_file=given.client_ca_file,
+        service_cluster_ip_range=given.service_cluster_ip_range,
+        service_node_port_range=(int(low), int(high)),
+        service_account_issuer=given.service_account_issuer,
+        service_account_key_files=tuple(given.service_account_key_file),
+        service_account_signing_key_file=given.service_account_signing_key_file,
+        token_auth_file=given.token_auth_file,
+        authorization_modes=tuple(given.authorization_mode.split(",")),
+        kubelet_client_certificate=given.kubelet_client_certificate,
+        kubelet_client_key=given.kubelet_client_key,
+        kubelet_certificate_authority=given.kubelet_certificate_authority,
+        event_ttl=given.event_ttl,
+        verbosity=given.verbosity,
+    )
+
+
+def _reachable(bind_address: str) -> str:
+    """An address of this host: the one asked for, or the one that outgoing traffic has."""
+    if bind_address not in ("0.0.0.0", "::"):
+        return bind_address
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))  # nothing is sent: only the route is looked up
+        except OSError:
+            return "127.0.0.1"
+        return str(s.getsockname()[0])

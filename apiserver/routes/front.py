@@ -1,0 +1,97 @@
+"""The FastAPI application of everything that is not about a resource.
+
+It is built with the first request that needs it: FastAPI takes longer to import than the rest of the server, and a
+cluster's own components never ask for these documents.
+"""
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from apiserver.context import Context
+from apiserver.routes import discovery, version
+
+
+def build(context: Context) -> FastAPI:
+    """Routes only; who may ask is decided before a request gets here."""
+    app = FastAPI(title="minik8s", version=version.GIT_VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/version")
+    @app.get("/version/")
+    async def get_version() -> Response:
+        return _document(version.document())
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return PlainTextResponse(context.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/")
+    async def paths() -> Response:
+        found = [p for p in (getattr(r, "path", "{") for r in app.routes) if "{" not in p]
+        roots = {r.api_root for r in context.endpoints}
+        return _document({"paths": sorted({*found, *roots} - {"/"})})
+
+    @app.get("/api")
+    async def legacy_versions(request: Request) -> Response:
+        return _discovery(request, [""], lambda: discovery.api_versions(context.address))
+
+    @app.get("/apis")
+    async def groups(request: Request) -> Response:
+        return _discovery(request, discovery.groups(), discovery.api_group_list)
+
+    @app.get("/api/{api_version}")
+    async def core_resources(api_version: str) -> Response:
+        return _resources("", api_version)
+
+    @app.get("/apis/{group}")
+    async def one_group(group: str) -> Response:
+        if group not in discovery.groups():
+            return _not_found()
+        return _document({"kind": "APIGroup", "apiVersion": "v1", **discovery.api_group(group)})
+
+    @app.get("/apis/{group}/{api_version}")
+    async def group_resources(group: str, api_version: str) -> Response:
+        return _resources(group, api_version)
+
+    @app.exception_handler(404)
+    async def not_found(request: Request, error: Exception) -> Response:
+        return _not_found()
+
+    return app
+
+
+def _not_found() -> Response:
+    return PlainTextResponse("404 page not found\n", 404)
+
+
+def _document(document: Any, headers: dict[str, str] | None = None, media_type: str = "application/json") -> Response:
+    return Response(orjson.dumps(document), media_type=media_type, headers=headers)
+
+
+def _resources(group: str, api_version: str) -> Response:
+    try:
+        return _document(discovery.api_resource_list(group, api_version))
+    except KeyError:
+        return _not_found()
+
+
+def _discovery(request: Request, groups: list[str], legacy: Any) -> Response:
+    """The aggregated form for clients that ask for it, with an ETag so that they ask for it in full only once."""
+    for wanted in request.headers.get("accept", "").split(","):
+        parts = dict(p.strip().partition("=")[::2] for p in wanted.split(";"))
+        if "application/json" not in parts:
+            continue
+        api_version = parts.get("v", "")
+        if parts.get("g") == discovery.AGGREGATED_GROUP and api_version in ("v2", "v2beta1"):
+            body = discovery.encode(discovery.aggregated(groups, api_version))
+            tag = discovery.etag(body)
+            headers = {"etag": tag, "vary": "Accept", "cache-control": "public"}
+            if request.headers.get("if-none-match") == tag:
+                return Response(status_code=304, headers=headers)
+            media = f"application/json;g={discovery.AGGREGATED_GROUP};v={api_version};as=APIGroupDiscoveryList"
+            return Response(body, media_type=media, headers=headers)
+        if not parts.get("g"):
+            break
+    return _document(legacy(), {"vary": "Accept"})

@@ -1,0 +1,133 @@
+"""uvicorn with TLS: the client's certificate and the connection itself reach the application; shutdown is orderly.
+
+``connection`` in the ASGI scope is the protocol object of the connection: ``user`` gives who its certificate names,
+``on_lost`` tells when the client of the request at hand is gone (a silent watch would never notice).
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from apiserver.authentication.user import User
+
+log = logging.getLogger(__name__)
+#: Upstream's limit for a request's head.
+MAX_HEAD_BYTES = 1 << 20
+_KEEP_ALIVE_SECONDS = 180
+_NOT_READ = object()
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user: Any = _NOT_READ
+        self._lost: list[Callable[[], None]] = []
+        self._head_bytes = 0
+
+    def user(self, read: Callable[[Any], User | None]) -> User | None:
+        """Who the verified client certificate names; read once, for it cannot change."""
+        if self._user is _NOT_READ:
+            certificate = self.transport.get_extra_info("peercert")
+            self._user = read(certificate) if certificate else None
+        found: User | None = self._user
+        return found
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Call back when the connection is gone, while the current request lasts."""
+        if self.transport.is_closing():
+            callback()
+        else:
+            self._lost.append(callback)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        lost, self._lost = self._lost, []
+        for callback in lost:
+            callback()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
+        self._lost = []
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count_head(len(name) + len(value))
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """``stop`` ends it; requests under way get ``timeout_graceful_shutdown`` seconds."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stop = asyncio.Event()
+        self.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # the process's own
+
+    async def main_loop(self) -> None:
+        """uvicorn looks ten times a second whether to exit; an idle API server should sleep."""
+        while not self._stop.is_set():
+            self.server_state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stop.wait()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stop.set()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; OSError names the address when it is taken."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
+
+
+def build(app: Any, cert_file: str, key_file: str, client_ca_file: str) -> Server:
+    """A server for the application that asks clients for a certificate but also takes those that have none."""
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=4096,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=cert_file,
+        ssl_keyfile=key_file,
+        ssl_ca_certs=client_ca_file,
+        ssl_cert_reqs=ssl.CERT_OPTIONAL,
+    )
+    return Server(config)
