@@ -15,23 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cluster.home import write
+from cluster.plan import Request
 
 _TEN_YEARS = datetime.timedelta(days=3650)
 _ONE_YEAR = datetime.timedelta(days=365)
 _RENEW_BEFORE = datetime.timedelta(days=30)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One certificate: ``name`` is its path in the folder without suffix, ``sans`` are DNS names and addresses."""
-
-    name: str
-    common_name: str
-    organizations: tuple[str, ...] = ()
-    sans: tuple[str, ...] = ()
-    server: bool = False
-    client: bool = False
-    authority: str = "ca"
 
 
 @dataclass

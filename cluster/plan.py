@@ -6,7 +6,6 @@ Every process could as well be started by hand with what :attr:`Process.command`
 import sys
 from dataclasses import dataclass, field
 
-from cluster.certificates import Request
 from cluster.home import Home
 from cluster.spec import CLUSTER_DOMAIN, KUBERNETES_SERVICE_IP, SERVICE_CIDR, Spec
 
@@ -28,6 +27,19 @@ class Process:
     @property
     def command(self) -> list[str]:
         return [sys.executable, "-m", self.module, *self.flags]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One certificate: ``name`` is its path in the folder without suffix, ``sans`` are DNS names and addresses."""
+
+    name: str
+    common_name: str
+    organizations: tuple[str, ...] = ()
+    sans: tuple[str, ...] = ()
+    server: bool = False
+    client: bool = False
+    authority: str = "ca"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import importlib
 import os
 import runpy
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -114,6 +115,10 @@ def _run(process: Process, log: Path, record: Callable[[int], None], gate: int) 
     if process.namespace:
         enter_network(process.namespace)
     gc.enable()
+    from kubeclient.leaderelection import IDENTITY_VARIABLE
+
+    # The supervisor never runs two of one name, so a restarted leader need not wait for its own Lease to expire.
+    os.environ[IDENTITY_VARIABLE] = f"{socket.gethostname()}_{process.name}_{log.parent.parent.name}"
     sys.argv = [process.module, *process.flags]
     if gate >= 0:
         importlib.import_module(f"{process.module}.__main__")

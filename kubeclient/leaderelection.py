@@ -22,6 +22,10 @@ from kubeclient.rest import ApiError, Client, Object
 log = logging.getLogger(__name__)
 
 
+#: Who we are, when a supervisor guarantees that this name is only ever one process: its restart takes its own Lease back at once.
+IDENTITY_VARIABLE = "LEADER_ELECTION_IDENTITY"
+
+
 class LostLeadership(Exception):
     """The Lease could not be renewed in time: the process must stop acting (and is best restarted)."""
 
@@ -48,7 +52,8 @@ class LeaderElector:
             raise ValueError("want lease duration > renew deadline > retry period > 0")
         self._leases = client.resource("coordination.k8s.io/v1", "leases")
         self._name, self._namespace = name, namespace
-        self.identity = identity or f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4()}"
+        unique = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4()}"
+        self.identity = identity or os.environ.get(IDENTITY_VARIABLE) or unique
         self._duration, self._deadline, self._retry = lease_duration, renew_deadline, retry_period
         self._lease: Object | None = None
         self._observed_at = 0.0
