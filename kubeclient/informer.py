@@ -25,6 +25,7 @@ AddHandler = Callable[[Object], None]
 UpdateHandler = Callable[[Object, Object], None]
 DeleteHandler = Callable[[Object], None]
 IndexFunction = Callable[[Object], Iterable[str]]
+Transform = Callable[[Object], Object]
 
 
 def key_of(obj: Object) -> str:
@@ -41,7 +42,10 @@ def split_key(key: str) -> tuple[str, str]:
 
 
 class Informer:
-    """One resource, listed and watched. ``add_index`` and ``on`` go before ``run``."""
+    """One resource, listed and watched. ``add_index`` and ``on`` go before ``run``.
+
+    ``transform`` cuts an object down to what its readers need before it is kept.
+    """
 
     def __init__(
         self,
@@ -50,8 +54,9 @@ class Informer:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        transform: Transform | None = None,
     ) -> None:
-        self.resource, self.namespace = resource, namespace
+        self.resource, self.namespace, self._transform = resource, namespace, transform
         self._selectors: dict[str, Any] = {"label_selector": label_selector, "field_selector": field_selector}
         self._objects: dict[str, Object] = {}
         self._indexes: dict[str, tuple[IndexFunction, dict[str, dict[str, None]]]] = {}
@@ -137,6 +142,8 @@ class Informer:
             # Items of a list carry neither kind nor apiVersion; handlers and owner references want both.
             item.setdefault("apiVersion", listed["apiVersion"])
             item.setdefault("kind", kind)
+            if self._transform:
+                item = self._transform(item)
             fresh[key_of(item)] = item
         for key in [k for k in self._objects if k not in fresh]:
             self._apply("DELETED", self._objects[key])
@@ -151,9 +158,10 @@ class Informer:
         async for event in self.resource.watch(
             self.namespace, resource_version=self.resource_version, timeout_seconds=seconds, **self._selectors
         ):
+            version = event.object["metadata"]["resourceVersion"]
             if event.type != "BOOKMARK":
-                self._apply(event.type, event.object)
-            self.resource_version = event.object["metadata"]["resourceVersion"]
+                self._apply(event.type, self._transform(event.object) if self._transform else event.object)
+            self.resource_version = version
 
     def _apply(self, type_: str, obj: Object) -> None:
         key = key_of(obj)
@@ -201,11 +209,17 @@ class Informer:
                         del entries[value]
 
 
+def without_managed_fields(obj: Object) -> Object:
+    """A transform for those who never look at field ownership: it is often half of an object."""
+    obj["metadata"].pop("managedFields", None)
+    return obj
+
+
 class InformerFactory:
     """One informer per resource for all the loops of a process."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, client: Client, *, transform: Transform | None = None) -> None:
+        self.client, self._transform = client, transform
         self._informers: dict[tuple[Any, ...], Informer] = {}
 
     def informer(
@@ -224,8 +238,13 @@ class InformerFactory:
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
+                transform=self._transform,
             )
         return self._informers[key]
+
+    def existing(self, api_version: str, plural: str) -> Informer | None:
+        """The informer for the whole resource, when some loop has asked for one."""
+        return self._informers.get((api_version, plural, None, "", ""))
 
     def unsynced(self) -> str | None:
         """For ``/readyz``: which informers still wait for their first list, or None."""

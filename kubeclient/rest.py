@@ -26,6 +26,9 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
+#: Metadata alone where the server can do that, the whole object where it cannot.
+PARTIAL_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+
 #: How often a call is repeated that the server turned away with 429 or 503 and Retry-After, as in client-go.
 MAX_RETRIES = 10
 
@@ -97,8 +100,25 @@ class Client:
     async def close(self) -> None:
         await self._http.aclose()
 
-    def resource(self, api_version: str, plural: str) -> "ResourceClient":
-        return ResourceClient(self, api_version, plural)
+    def resource(self, api_version: str, plural: str, *, metadata_only: bool = False) -> "ResourceClient":
+        """``metadata_only``: ask for PartialObjectMetadata, for those who need to know objects but not their contents."""
+        return ResourceClient(self, api_version, plural, accept=PARTIAL_METADATA if metadata_only else "")
+
+    async def wait_ready(self, *, interval: float = 0.05) -> None:
+        """Until the server says that it is ready: components start beside it, and a refused connection costs little.
+
+        A server that answers but lets nobody ask for its health (401, 403) counts as ready.
+        """
+        while True:
+            try:
+                await self.request("GET", "/readyz", timeout=5.0)
+                return
+            except ApiError as error:
+                if error.code < 500:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(interval)
 
     def _headers(self, headers: Mapping[str, str] | None = None) -> dict[str, str]:
         merged = dict(headers or {})
@@ -206,10 +226,14 @@ class Client:
 
 
 class ResourceClient:
-    """The verbs on one resource. ``namespace`` is left out for cluster-scoped kinds and for lists over all namespaces."""
+    """The verbs on one resource. ``namespace`` is left out for cluster-scoped kinds and for lists over all namespaces.
 
-    def __init__(self, client: Client, api_version: str, plural: str) -> None:
+    ``accept`` is the media type that reads ask for (see :data:`PARTIAL_METADATA`).
+    """
+
+    def __init__(self, client: Client, api_version: str, plural: str, *, accept: str = "") -> None:
         self.client, self.api_version, self.plural = client, api_version, plural
+        self._accept = {"accept": accept} if accept else None
         self._root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
@@ -232,7 +256,8 @@ class ResourceClient:
         resource_version: str = "",
     ) -> Object:
         params = {"resourceVersion": resource_version}
-        return await self.client.json("GET", self.path(namespace, name, subresource), params=params)
+        path = self.path(namespace, name, subresource)
+        return await self.client.json("GET", path, params=params, headers=self._accept)
 
     async def list(
         self,
@@ -252,7 +277,7 @@ class ResourceClient:
             "limit": limit or "",
             "continue": continue_,
         }
-        return await self.client.json("GET", self.path(namespace), params=params)
+        return await self.client.json("GET", self.path(namespace), params=params, headers=self._accept)
 
     async def watch(
         self,
@@ -275,7 +300,8 @@ class ResourceClient:
         }
         # Bookmarks come about once a minute; three silent minutes mean a dead connection.
         read_timeout = 180.0 if bookmarks else None
-        async for event in self.client.watch(self.path(namespace), params=params, read_timeout=read_timeout):
+        path, headers = self.path(namespace), self._accept
+        async for event in self.client.watch(path, params=params, headers=headers, read_timeout=read_timeout):
             yield event
 
     async def create(
