@@ -32,7 +32,9 @@ def test_what_the_user_dropped_is_deleted_and_what_others_set_stays() -> None:
 
 
 def test_lists_merge_by_their_key() -> None:
-    live = deployment({"name": "web", "image": "a", "env": [{"name": "X", "value": "1"}]}, {"name": "injected", "image": "s"})
+    live = deployment(
+        {"name": "web", "image": "a", "env": [{"name": "X", "value": "1"}]}, {"name": "injected", "image": "s"}
+    )
     before = deployment({"name": "web", "image": "a"})
     wanted = deployment({"name": "web", "image": "b"})
     patch = three_way_patch(DEPLOYMENT, before, wanted, live)["spec"]["template"]["spec"]
