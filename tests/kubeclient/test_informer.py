@@ -17,9 +17,7 @@ def pod(name: str, version: int, uid: str = "", **spec: Any) -> dict[str, Any]:
 
 def pod_list(version: int, *items: dict[str, Any]) -> Response:
     bare = [{"metadata": o["metadata"], "spec": o["spec"]} for o in items]  # as servers send them in a list
-    return answer(
-        {"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": str(version)}, "items": list(items)}
-    )
+    return answer({"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": str(version)}, "items": bare})
 
 
 class Script:
