@@ -4,6 +4,7 @@ It is built with the first request that needs it: FastAPI takes longer to import
 cluster's own components never ask for these documents.
 """
 
+import gzip
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from apiserver.context import Context
+from apiserver.openapi import documents
 from apiserver.routes import discovery, version
 
 
@@ -55,11 +57,40 @@ def build(context: Context) -> FastAPI:
     async def group_resources(group: str, api_version: str) -> Response:
         return _resources(group, api_version)
 
+    @app.get("/openapi/v3")
+    async def openapi_index() -> Response:
+        return _document(documents.v3_index())
+
+    @app.get("/openapi/v3/{group_version:path}")
+    async def openapi_v3(group_version: str, request: Request) -> Response:
+        body = documents.v3_document(group_version)
+        if body is None:
+            return _not_found()
+        headers = {"vary": "Accept"}
+        if "hash" in request.query_params:
+            headers["cache-control"] = "public, immutable"  # the address changes with the content
+        return _compressed(request, body, headers)
+
+    @app.get("/openapi/v2")
+    async def openapi_v2(request: Request) -> Response:
+        return _compressed(request, orjson.dumps(documents.v2_document()), {"vary": "Accept"})
+
     @app.exception_handler(404)
     async def not_found(request: Request, error: Exception) -> Response:
         return _not_found()
 
     return app
+
+
+def _compressed(request: Request, body: bytes, headers: dict[str, str]) -> Response:
+    tag = discovery.etag(body)
+    headers = {**headers, "etag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(body, 1)
+        headers["content-encoding"] = "gzip"
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def _not_found() -> Response:
