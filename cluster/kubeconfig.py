@@ -119,5 +119,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _write_yaml(path: Path, document: dict[str, Any]) -> None:
     import yaml
 
+    path = path.resolve()  # a link into somebody's dotfiles stays a link
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write(path, yaml.safe_dump(document, sort_keys=False).encode())

@@ -83,8 +83,9 @@ class Supervisor:
         self._record("supervisor", os.getpid())
         self._watch_signals()
         self._listen()
-        self._keep_guard()
         self._preload()
+        # After preloading: a fork shares the supervisor's memory then, and hardly has any of its own.
+        self._keep_guard()
         if resume:
             self.reload()
         while not self.stopping:
