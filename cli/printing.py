@@ -9,6 +9,7 @@ from cli.session import CliError, pretty_json
 
 Object = dict[str, Any]
 
+_STRING = "tag:yaml.org,2002:str"
 FORMATS = "json, yaml, name, wide, jsonpath=..., jsonpath-file=..., custom-columns=..., custom-columns-file=..."
 
 
@@ -20,8 +21,10 @@ def dump_yaml(value: Any) -> str:
         pass
 
     def text(dumper: Any, data: str) -> Any:
-        style = "|" if "\n" in data else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+        # Go's YAML writes text that would read as a date, number or boolean in double quotes.
+        ambiguous = dumper.resolve(yaml.ScalarNode, data, (True, False)) != _STRING
+        style = "|" if "\n" in data else '"' if ambiguous else None
+        return dumper.represent_scalar(_STRING, data, style=style)
 
     Dumper.add_representer(str, text)
     return yaml.dump(value, Dumper=Dumper, default_flow_style=False, sort_keys=True, allow_unicode=True, width=10**9)
