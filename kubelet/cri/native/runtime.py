@@ -25,7 +25,7 @@ from kubelet.cri.native.images import NativeImages, RuntimeMode, default_store
 from kubelet.cri.native.records import ContainerRecord, Records, Sandbox
 from kubelet.cri.native.session import Session, pipes
 from kubelet.cri.native.shim.monitor import start_time
-from kubelet.cri.native.shimclient import ShimConnection
+from kubelet.cri.native.shimclient import ShimConnection, ShimGone
 from kubelet.cri.native.spawning import Spawner, receive
 from kubelet.images.store import ImageStore
 from kubelet.network.namespaces import tcp_socket
@@ -460,12 +460,8 @@ class NativeRuntime:
                 await connection.request("signal", number=signal_number(record.stop_signal))
                 await asyncio.wait_for(connection.ended.wait(), timeout)
                 return
-            except TimeoutError:
+            except (TimeoutError, ShimGone):
                 pass
-            except RuntimeServiceError:
-                if connection.ended.is_set():
-                    return
-                raise
         await self._kill(record)
 
     async def _kill(self, record: ContainerRecord) -> None:
@@ -474,12 +470,12 @@ class NativeRuntime:
             return
         try:
             await connection.request("signal", number=int(signal.SIGKILL), all=True)
+        except ShimGone:  # it ends at this moment
+            pass
+        try:
             await asyncio.wait_for(connection.ended.wait(), _KILL_SECONDS)
         except TimeoutError:
             raise RuntimeServiceError(f"container {record.id[:12]} does not die of SIGKILL") from None
-        except RuntimeServiceError:
-            if not connection.ended.is_set():
-                raise
 
     async def remove_container(self, container_id: str) -> None:
         record = self._records.containers.get(container_id)

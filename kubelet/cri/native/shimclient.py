@@ -13,6 +13,10 @@ from kubelet.cri.native.shim import wire
 _ANSWER_SECONDS = 30.0
 
 
+class ShimGone(RuntimeServiceError):
+    """The monitor has ended, and its container with it; ``ended`` is set, or about to be."""
+
+
 class ShimConnection:
     """``ended`` is set once the monitor closed the connection: the container's exit is on disk by then, or never will be."""
 
@@ -47,7 +51,7 @@ class ShimConnection:
             return
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        gone = RuntimeServiceError("the container's shim has ended")
+        gone = ShimGone("the container has ended")
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(gone)
@@ -87,7 +91,7 @@ class ShimConnection:
     async def request(self, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> tuple[dict[str, Any], list[int]]:
         """The answer and its descriptors; raises :class:`RuntimeServiceError` with what the monitor said."""
         if self._socket.fileno() < 0:
-            raise RuntimeServiceError("the container is not running")
+            raise ShimGone("the container is not running")
         self._last += 1
         number = self._last
         answer = self._answers[number] = self._loop.create_future()
@@ -97,7 +101,7 @@ class ShimConnection:
         except TimeoutError:
             raise RuntimeServiceError(f"the container's shim did not answer {op!r} in time") from None
         except OSError as e:
-            raise RuntimeServiceError(f"the container's shim is gone: {e.strerror}") from e
+            raise ShimGone("the container has ended") from e
         finally:
             self._answers.pop(number, None)
         if "error" in message:

@@ -47,20 +47,26 @@ class Spawner:
             os.waitpid(self._pid, 0)  # it has nothing to do but to leave
 
     async def spawn(self, operation: str, spec: dict[str, Any]) -> socket.socket:
-        """Have it forked; returns our end of its connection, non-blocking."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            await self._request({"op": operation, "spec": spec}, theirs.fileno())
-        except BaseException:
+        """Have it forked; returns our end of its connection, non-blocking, once it exists."""
+        for _attempt in range(3):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            try:
+                with theirs:
+                    await self._request({"op": operation, "spec": spec}, theirs.fileno())
+                if await receive(ours) is not None:
+                    return ours
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            except BaseException:
+                ours.close()
+                raise
             ours.close()
-            raise
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        return ours
+            self.close()  # it died before it had forked; nothing has happened yet
+        raise RuntimeServiceError("the runtime's spawner process dies as soon as it is started")
 
     async def _request(self, message: dict[str, Any], fd: int) -> None:
-        for attempt in range(100):
+        for _attempt in range(200):
             if self._socket is None:
                 self.start()
             assert self._socket is not None
@@ -69,10 +75,6 @@ class Spawner:
                 return
             except BlockingIOError:  # a burst of pods: it forks faster than this
                 await asyncio.sleep(0.005)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close()
-                if attempt:
-                    raise RuntimeServiceError("the runtime's spawner process dies as soon as it is started") from None
         raise RuntimeServiceError("the runtime's spawner process does not read its requests")
 
 

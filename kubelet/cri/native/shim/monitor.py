@@ -478,10 +478,12 @@ def socketpair() -> tuple[Any, Any]:
 
 
 def start_time(pid: int) -> int:
-    """Field 22 of ``/proc/PID/stat``, in clock ticks since boot: with the pid it names a process for good. 0: gone."""
+    """Field 22 of ``/proc/PID/stat``, in clock ticks since boot: with the pid it names a process for good. 0: it has ended
+    (also when its parent, perhaps a lazy init, has not reaped it)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+            fields = file.read().rpartition(b")")[2].split()
+        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, IndexError):
         return 0
 

@@ -33,6 +33,7 @@ def main(fd: int) -> None:
         if pid == 0:
             control.close()
             peer = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fds[0])
+            wire.send(peer, {"born": True})  # without it the kubelet knows that we died first, and asks another
             if message["op"] == "pause":
                 launch.pause(message["spec"], peer)
             monitor.main(message["spec"], peer)
