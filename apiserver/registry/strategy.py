@@ -15,6 +15,8 @@ from typing import Any
 from apimachinery import duration, errors, meta, names
 from apimachinery.errors import FieldError, StatusError
 from apimachinery.resources import Resource
+from apimachinery.schema import schema_for
+from apimachinery.schema.decoding import empty
 from apimachinery.table import Column
 from apiserver.registry import objectmeta
 
@@ -54,9 +56,13 @@ class Strategy:
 
     def prepare_for_create(self, obj: Object) -> None:
         if self.has_status:
-            obj["status"] = {}
+            obj["status"] = self.empty_status()
         if self.has_generation:
             obj["metadata"]["generation"] = 1
+
+    def empty_status(self) -> Object:
+        """The status of what no controller has seen yet, with the fields that are written even when empty."""
+        return empty(schema_for(self.resource).fields["status"])
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         if self.has_status:

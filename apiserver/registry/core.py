@@ -1,0 +1,378 @@
+"""The small kinds of core/v1: Namespace, ConfigMap, Secret, ServiceAccount, Endpoints, LimitRange, ResourceQuota."""
+
+import base64
+from typing import Any
+
+import orjson
+
+from apimachinery import names, quantity
+from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required, too_long
+from apimachinery.table import Column
+from apiserver.registry.containers import PROTOCOLS, validate_amount
+from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.pod_defaults import round_resources
+from apiserver.registry.pod_rules import validate_ip
+from apiserver.registry.strategy import AGE, NAME, Object, Strategy
+
+_MAX_DATA = 1024 * 1024
+
+
+# --- Namespace --------------------------------------------------------------------------------------------------
+
+_NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+class NamespaceStrategy(Strategy):
+    has_status = True
+    selectable = ("status.phase", "name")
+    columns = (NAME, Column("Status", description="The status of the namespace"), AGE)
+
+    def validate_name(self, name: str, prefix: bool) -> list[str]:
+        return names.dns1123_label(names.mask_trailing_dash(name) if prefix else name)
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {})
+        obj.setdefault("status", {}).setdefault("phase", "Active")
+        if obj["metadata"].get("name"):
+            obj["metadata"].setdefault("labels", {})[_NAME_LABEL] = obj["metadata"]["name"]
+
+    def prepare_for_create(self, obj: Object) -> None:
+        obj["status"] = {"phase": "Active"}
+        finalizers = obj["spec"].setdefault("finalizers", [])
+        if "kubernetes" not in finalizers:
+            finalizers.append("kubernetes")
+        # The name may have been generated after the defaults were set.
+        obj["metadata"].setdefault("labels", {})[_NAME_LABEL] = obj["metadata"].get("name", "")
+
+    def prepare_for_update(self, new: Object, old: Object) -> None:
+        new["spec"] = {**new.get("spec", {}), "finalizers": (old.get("spec") or {}).get("finalizers") or []}
+        if not new["spec"]["finalizers"]:
+            del new["spec"]["finalizers"]
+        new["status"] = old.get("status") or {}
+
+    def prepare_for_finalize(self, new: Object, old: Object) -> None:
+        """``/finalize`` may change the finalizers of the spec and nothing else of it."""
+        new["status"] = old.get("status") or {}
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        found: list[FieldError] = []
+        for i, finalizer in enumerate((obj.get("spec") or {}).get("finalizers") or ()):
+            where = f"spec.finalizers[{i}]"
+            problems = names.qualified_name(finalizer)
+            found += [invalid_value(where, finalizer, p) for p in problems]
+            if not problems and "/" not in finalizer and finalizer != "kubernetes":
+                detail = "name is neither a standard finalizer name nor is it fully qualified"
+                found.append(invalid_value(where, finalizer, detail))
+        return found
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        phase = (new.get("status") or {}).get("phase")
+        if new["metadata"].get("deletionTimestamp"):
+            if phase != "Terminating":
+                detail = "may only be 'Terminating' if `deletionTimestamp` is not empty"
+                return [invalid_value("status.Phase", phase, detail)]
+        elif phase != "Active":
+            detail = "may only be 'Active' if `deletionTimestamp` is empty"
+            return [invalid_value("status.Phase", phase, detail)]
+        return []
+
+    def check_field_label(self, label: str) -> str:
+        return "metadata.name" if label == "name" else super().check_field_label(label)
+
+    def selectable_fields(self, obj: Object) -> dict[str, str]:
+        phase = (obj.get("status") or {}).get("phase", "")
+        return {**super().selectable_fields(obj), "status.phase": phase}
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], (obj.get("status") or {}).get("phase", ""), self.age(obj, now)]
+
+
+# --- ConfigMap and Secret ---------------------------------------------------------------------------------------
+
+
+def _immutable(new: Object, old: Object, *fields: str) -> list[FieldError]:
+    """``immutable: true`` is for life, and freezes the data."""
+    if not old.get("immutable"):
+        return []
+    detail = "field is immutable when `immutable` is set"
+    changed = [] if new.get("immutable") else ["immutable"]
+    changed += [f for f in fields if new.get(f) != old.get(f)]
+    return [forbidden_field(f, detail) for f in changed]
+
+
+class ConfigMapStrategy(Strategy):
+    columns = (
+        NAME,
+        Column("Data", description="Data contains the configuration data."),
+        AGE,
+    )
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+        found: list[FieldError] = []
+        size = 0
+        for key, value in data.items():
+            found += [invalid_value(f"data[{key}]", key, p) for p in names.config_map_key(key)]
+            if key in binary:
+                detail = "duplicate of key present in binaryData"
+                found.append(invalid_value(f"data[{key}]", key, detail))
+            size += len(value) if value.isascii() else len(value.encode())
+        for key, value in binary.items():
+            found += [invalid_value(f"binaryData[{key}]", key, p) for p in names.config_map_key(key)]
+            size += len(value) * 3 // 4
+        if size > _MAX_DATA:
+            found.append(too_long("", _MAX_DATA))
+        return found
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return _immutable(new, old, "data", "binaryData")
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        count = len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
+        return [obj["metadata"]["name"], count, self.age(obj, now)]
+
+
+_SERVICE_ACCOUNT = "kubernetes.io/service-account-token"
+_ACCOUNT_NAME = "kubernetes.io/service-account.name"
+_REQUIRED_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+_JSON_KEYS = (".dockercfg", ".dockerconfigjson")
+
+
+class SecretStrategy(Strategy):
+    selectable = ("type",)
+    columns = (
+        NAME,
+        Column("Type", description="Used to facilitate programmatic handling of secret data."),
+        Column("Data", description="Data contains the secret data."),
+        AGE,
+    )
+
+    def default(self, obj: Object) -> None:
+        if not obj.get("type"):
+            obj["type"] = "Opaque"
+        # Write-only convenience: plain strings become data, and win.
+        for key, text in (obj.pop("stringData", None) or {}).items():
+            obj.setdefault("data", {})[key] = base64.b64encode(text.encode()).decode()
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        data = obj.get("data") or {}
+        found: list[FieldError] = []
+        for key in data:
+            found += [invalid_value(f"data[{key}]", key, p) for p in names.config_map_key(key)]
+        if sum(len(v) * 3 // 4 for v in data.values()) > _MAX_DATA:
+            found.append(too_long("data", _MAX_DATA))
+        return found + _secret_type(obj, data)
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        found = [] if new.get("type") == old.get("type") else [invalid_value("type", new.get("type"), IMMUTABLE)]
+        return found + _immutable(new, old, "data")
+
+    def selectable_fields(self, obj: Object) -> dict[str, str]:
+        return {**super().selectable_fields(obj), "type": obj.get("type", "")}
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], obj.get("type", ""), len(obj.get("data") or ()), self.age(obj, now)]
+
+
+def _secret_type(secret: Object, data: dict[str, str]) -> list[FieldError]:
+    """Known types promise certain keys."""
+    kind = secret.get("type")
+    if kind == _SERVICE_ACCOUNT:
+        named = (secret["metadata"].get("annotations") or {}).get(_ACCOUNT_NAME)
+        return [] if named else [required(f"metadata.annotations[{_ACCOUNT_NAME}]")]
+    if kind == "kubernetes.io/basic-auth":
+        if "username" in data or "password" in data:
+            return []
+        return [required("data[username]"), required("data[password]")]
+    found: list[FieldError] = []
+    for key in _REQUIRED_KEYS.get(kind or "", ()):
+        if key not in data:
+            found.append(required(f"data[{key}]"))
+        elif key in _JSON_KEYS:
+            try:
+                orjson.loads(base64.b64decode(data[key]))
+            except ValueError as e:
+                found.append(invalid_value(f"data[{key}]", "<secret contents redacted>", str(e)))
+    return found
+
+
+# --- ServiceAccount ---------------------------------------------------------------------------------------------
+
+
+class ServiceAccountStrategy(Strategy):
+    allow_create_on_update = False
+    columns = (
+        NAME,
+        Column(
+            "Secrets",
+            description="Secrets is a list of the secrets in the same namespace that pods running using this ServiceAccount "
+            "are allowed to use.",
+        ),
+        AGE,
+    )
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], len(obj.get("secrets") or ()), self.age(obj, now)]
+
+
+# --- Endpoints --------------------------------------------------------------------------------------------------
+
+
+class EndpointsStrategy(Strategy):
+    allow_create_on_update = True
+    columns = (
+        NAME,
+        Column("Endpoints", description="The set of all endpoints is the union of all subsets."),
+        AGE,
+    )
+
+    def default(self, obj: Object) -> None:
+        for subset in obj.get("subsets") or ():
+            for port in subset.get("ports") or ():
+                port.setdefault("protocol", "TCP")
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        found: list[FieldError] = []
+        for i, subset in enumerate(obj.get("subsets") or ()):
+            found += _subset(subset, f"subsets[{i}]")
+        return found
+
+    def warnings(self, obj: Object, old: Object | None = None) -> list[str]:
+        return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        shown: list[str] = []
+        for subset in obj.get("subsets") or ():
+            addresses, ports = subset.get("addresses") or (), subset.get("ports") or ()
+            if ports:
+                shown += [_host_port(a.get("ip", ""), p.get("port", 0)) for p in ports for a in addresses]
+            else:
+                shown += [a.get("ip", "") for a in addresses]
+        return [obj["metadata"]["name"], first_few(shown, "<none>"), self.age(obj, now)]
+
+
+def _subset(subset: Object, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+        found.append(required(path, "must specify `addresses` or `notReadyAddresses`"))
+    for field in ("addresses", "notReadyAddresses"):
+        for i, address in enumerate(subset.get(field) or ()):
+            found += validate_ip(address.get("ip", ""), f"{path}.{field}[{i}].ip")
+    ports = subset.get("ports") or []
+    for i, port in enumerate(ports):
+        where, name = f"{path}.ports[{i}]", port.get("name", "")
+        if not name and len(ports) > 1:
+            found.append(required(f"{where}.name"))
+        found += [invalid_value(f"{where}.name", name, p) for p in names.dns1123_label(name) if name]
+        found += [
+            invalid_value(f"{where}.port", port.get("port", 0), p) for p in names.port_number(port.get("port", 0))
+        ]
+        if port.get("protocol") not in PROTOCOLS:
+            found.append(not_supported(f"{where}.protocol", port.get("protocol", ""), PROTOCOLS))
+    return found
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def first_few(items: list[str], none: str, limit: int = 3) -> str:
+    """``a,b,c + 2 more...``: how upstream shortens a list in a cell."""
+    shown = ",".join(items[:limit]) or none
+    return f"{shown} + {len(items) - limit} more..." if len(items) > limit else shown
+
+
+# --- LimitRange and ResourceQuota -------------------------------------------------------------------------------
+
+
+class LimitRangeStrategy(Strategy):
+    allow_create_on_update = True
+    columns = (NAME, Column("Created At", "date", description=AGE.description))
+
+    def default(self, obj: Object) -> None:
+        for item in obj.setdefault("spec", {}).get("limits") or ():
+            for field in ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"):
+                if amounts := item.get(field):
+                    round_resources(amounts)
+            if item.get("type") != "Container":
+                continue
+            default = {**(item.get("max") or {}), **(item.get("default") or {})}
+            request = {**(item.get("min") or {}), **default, **(item.get("defaultRequest") or {})}
+            for field, amounts in (("default", default), ("defaultRequest", request)):
+                if amounts:
+                    item[field] = amounts
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        found: list[FieldError] = []
+        seen: set[str] = set()
+        for i, item in enumerate((obj.get("spec") or {}).get("limits") or ()):
+            where, kind = f"spec.limits[{i}]", item.get("type", "")
+            if kind in seen:
+                found.append(FieldError("FieldValueDuplicate", f"{where}.type", kind))
+            seen.add(kind)
+            found += _limit_item(item, where)
+        return found
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp")]
+
+
+def _limit_item(item: Object, path: str) -> list[FieldError]:
+    """min <= defaultRequest <= default <= max, for each resource that has them."""
+    found: list[FieldError] = []
+    order = ("min", "defaultRequest", "default", "max")
+    for field in order:
+        for name, amount in (item.get(field) or {}).items():
+            found += validate_amount(name, amount, f"{path}.{field}[{name}]")
+    for i, low in enumerate(order):
+        for high in order[i + 1 :]:
+            for name, amount in (item.get(low) or {}).items():
+                limit = (item.get(high) or {}).get(name)
+                if limit is not None and quantity.compare(amount, limit) > 0:
+                    words = {"min": "min", "defaultRequest": "default request", "default": "default", "max": "max"}
+                    detail = f"{words[low]} value {amount} is greater than {words[high]} value {limit}"
+                    found.append(invalid_value(f"{path}.{low}[{name}]", amount, detail))
+    return found
+
+
+class ResourceQuotaStrategy(Strategy):
+    has_status = True
+    columns = (
+        NAME,
+        Column("Request", description="Request represents a minimum amount of cpu/memory that a container may consume."),
+        Column("Limit", description="Limits control the maximum amount of cpu/memory that a container may use independent of "
+               "contention on the node."),
+        AGE,
+    )  # fmt: skip
+
+    def default(self, obj: Object) -> None:
+        if hard := obj.setdefault("spec", {}).get("hard"):
+            round_resources(hard)
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        found: list[FieldError] = []
+        for name, amount in (obj["spec"].get("hard") or {}).items():
+            where = f"spec.hard[{name}]"
+            found += [invalid_value(where, name, p) for p in names.qualified_name(name)]
+            found += validate_amount(name, amount, where)
+        return found
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        if sorted(new["spec"].get("scopes") or ()) != sorted(old["spec"].get("scopes") or ()):
+            return [invalid_value("spec.scopes", new["spec"].get("scopes") or [], IMMUTABLE)]
+        return []
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        status = obj.get("status") or {}
+        hard, used = status.get("hard") or {}, status.get("used") or {}
+        requests: list[str] = []
+        limits: list[str] = []
+        for name in sorted(hard):
+            shown = f"{name}: {used.get(name, '0')}/{hard[name]}"
+            (limits if name.startswith("limits.") else requests).append(shown)
+        return [obj["metadata"]["name"], ", ".join(requests), ", ".join(limits), self.age(obj, now)]

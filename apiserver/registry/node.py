@@ -1,0 +1,150 @@
+"""Nodes."""
+
+import ipaddress
+from typing import Any
+
+from apimachinery import meta
+from apimachinery.errors import FieldError, duplicate, forbidden_field, invalid_value
+from apimachinery.table import Column
+from apiserver.registry.containers import validate_amount
+from apiserver.registry.pod_defaults import round_resources
+from apiserver.registry.scheduling_rules import validate_taints
+from apiserver.registry.strategy import AGE, NAME, Object, Strategy
+
+_ROLE_PREFIX = "node-role.kubernetes.io/"
+_ROLE_LABEL = "kubernetes.io/role"
+
+
+class NodeStrategy(Strategy):
+    has_status = True
+    selectable = ("spec.unschedulable",)
+    columns = (
+        NAME,
+        Column("Status", description="The status of the node"),
+        Column("Roles", description="The roles of the node"),
+        AGE,
+        Column("Version", description="Kubelet Version reported by the node."),
+        Column("Internal-IP", description="List of addresses reachable to the node.", priority=1),
+        Column("External-IP", description="List of addresses reachable to the node.", priority=1),
+        Column(
+            "OS-Image",
+            description="OS Image reported by the node from /etc/os-release (e.g. Debian GNU/Linux 7 (wheezy)).",
+            priority=1,
+        ),
+        Column(
+            "Kernel-Version",
+            description="Kernel Version reported by the node from 'uname -r' (e.g. 3.16.0-0.bpo.4-amd64).",
+            priority=1,
+        ),
+        Column(
+            "Container-Runtime",
+            description="ContainerRuntime Version reported by the node through runtime remote API (e.g. containerd://1.4.2).",
+            priority=1,
+        ),
+    )
+
+    def default(self, obj: Object) -> None:
+        spec, status = obj.setdefault("spec", {}), obj.get("status") or {}
+        # One value under two names, as with a Service's addresses.
+        if spec.get("podCIDR") and not spec.get("podCIDRs"):
+            spec["podCIDRs"] = [spec["podCIDR"]]
+        elif spec.get("podCIDRs") and not spec.get("podCIDR"):
+            spec["podCIDR"] = spec["podCIDRs"][0]
+        for field in ("capacity", "allocatable"):
+            if amounts := status.get(field):
+                round_resources(amounts)
+        if status.get("capacity") and not status.get("allocatable"):
+            status["allocatable"] = dict(status["capacity"])
+
+    def prepare_for_create(self, obj: Object) -> None:
+        """A kubelet registers itself with its status: it is kept."""
+        obj.setdefault("status", {})
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        found = validate_taints(spec.get("taints") or [], "spec.taints")
+        found += _pod_cidrs(spec)
+        for name, amount in (status.get("capacity") or {}).items():
+            found += validate_amount(name, amount, f"status.capacity[{name}]")
+        for name, amount in (status.get("allocatable") or {}).items():
+            found += validate_amount(name, amount, f"status.allocatable[{name}]")
+        return found + _addresses(status)
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        spec, before = new.get("spec") or {}, old.get("spec") or {}
+        found: list[FieldError] = []
+        if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
+            detail = 'node updates may not change podCIDR except from "" to valid'
+            found.append(forbidden_field("spec.podCIDRs", detail))
+        if before.get("providerID") and spec.get("providerID") != before["providerID"]:
+            detail = 'node updates may not change providerID except from "" to valid'
+            found.append(forbidden_field("spec.providerID", detail))
+        return found
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return self.rules(new)
+
+    def selectable_fields(self, obj: Object) -> dict[str, str]:
+        unschedulable = "true" if (obj.get("spec") or {}).get("unschedulable") else "false"
+        return {**super().selectable_fields(obj), "spec.unschedulable": unschedulable}
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        info = (obj.get("status") or {}).get("nodeInfo") or {}
+        return [
+            obj["metadata"]["name"],
+            _status(obj),
+            ",".join(roles(obj)) or "<none>",
+            self.age(obj, now),
+            info.get("kubeletVersion", ""),
+            _address(obj, "InternalIP"),
+            _address(obj, "ExternalIP"),
+            info.get("osImage") or "<unknown>",
+            info.get("kernelVersion") or "<unknown>",
+            info.get("containerRuntimeVersion") or "<unknown>",
+        ]
+
+
+def _pod_cidrs(spec: Object) -> list[FieldError]:
+    cidrs = spec.get("podCIDRs") or []
+    found: list[FieldError] = []
+    for i, cidr in enumerate(cidrs):
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError:
+            detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+            found.append(invalid_value(f"spec.podCIDRs[{i}]", cidr, detail))
+    if spec.get("podCIDR") and cidrs and cidrs[0] != spec["podCIDR"]:
+        found.append(invalid_value("spec.podCIDRs", cidrs[0], "must match `podCIDR`"))
+    return found
+
+
+def _addresses(status: Object) -> list[FieldError]:
+    found: list[FieldError] = []
+    seen: set[tuple[str, str]] = set()
+    for i, address in enumerate(status.get("addresses") or ()):
+        pair = (address.get("type", ""), address.get("address", ""))
+        if pair in seen:
+            found.append(duplicate(f"status.addresses[{i}]", address))
+        seen.add(pair)
+    return found
+
+
+def _status(node: Object) -> str:
+    ready = meta.get_condition(node, "Ready")
+    status = "Unknown" if ready is None else "Ready" if ready.get("status") == "True" else "NotReady"
+    return status + (",SchedulingDisabled" if (node.get("spec") or {}).get("unschedulable") else "")
+
+
+def roles(node: Object) -> list[str]:
+    found = set()
+    for key, value in meta.labels(node).items():
+        if key.startswith(_ROLE_PREFIX):
+            found.add(key.removeprefix(_ROLE_PREFIX))
+        elif key == _ROLE_LABEL:
+            found.add(value)
+    return sorted(found - {""})
+
+
+def _address(node: Object, kind: str) -> str:
+    addresses = (node.get("status") or {}).get("addresses") or ()
+    return next((a.get("address", "") for a in addresses if a.get("type") == kind), "<none>")

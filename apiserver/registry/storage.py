@@ -1,0 +1,415 @@
+"""PersistentVolumes, claims, StorageClasses, VolumeAttachments and what CSI drivers register."""
+
+from typing import Any
+
+from apimachinery import names, quantity
+from apimachinery.errors import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from apimachinery.selectors import validate_label_selector
+from apimachinery.table import Column
+from apiserver.registry.containers import validate_amount
+from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.pod_defaults import round_resources
+from apiserver.registry.scheduling_rules import validate_node_selector
+from apiserver.registry.strategy import AGE, NAME, Object, Strategy
+from apiserver.registry.volumes import SOURCES
+
+_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+_SHORT_MODES = (
+    ("ReadWriteOnce", "RWO"),
+    ("ReadOnlyMany", "ROX"),
+    ("ReadWriteMany", "RWX"),
+    ("ReadWriteOncePod", "RWOP"),
+)
+_VOLUME_MODES = ("Block", "Filesystem")
+_RECLAIM = ("Delete", "Recycle", "Retain")
+_CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+_DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+_VOLUME_MODE = Column(
+    "VolumeMode",
+    description="volumeMode defines what type of volume is required by the claim. Value of Filesystem is implied when not "
+    "included in claim spec.",
+    priority=1,
+)
+_ATTRIBUTES_CLASS = Column("VolumeAttributesClass", description="VolumeAttributesClass of the pvc")
+
+
+def _access_modes(modes: list[str] | None, path: str, why: str) -> list[FieldError]:
+    if not modes:
+        return [required(path, why)]
+    found = [not_supported(path, m, _MODES) for m in modes if m not in _MODES]
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        found.append(forbidden_field(path, "may not use ReadWriteOncePod with other access modes"))
+    return found
+
+
+def _modes_cell(modes: list[str] | None) -> str:
+    return ",".join(short for mode, short in _SHORT_MODES if mode in (modes or ()))
+
+
+# --- PersistentVolumeClaim --------------------------------------------------------------------------------------
+
+
+def validate_claim_spec(spec: Object, path: str) -> list[FieldError]:
+    found = _access_modes(spec.get("accessModes"), f"{path}.accessModes", "at least 1 access mode is required")
+    found += validate_label_selector(spec.get("selector"), f"{path}.selector")
+    size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    where = f"{path}.resources[storage]"
+    if size is None:
+        found.append(required(where))
+    elif quantity.parse(size).sign <= 0:
+        found.append(invalid_value(where, size, "must be greater than zero"))
+    if spec.get("storageClassName"):
+        problems = names.dns1123_subdomain(spec["storageClassName"])
+        found += [invalid_value(f"{path}.storageClassName", spec["storageClassName"], p) for p in problems]
+    if spec.get("volumeMode", "Filesystem") not in _VOLUME_MODES:
+        found.append(not_supported(f"{path}.volumeMode", spec["volumeMode"], _VOLUME_MODES))
+    return found
+
+
+class ClaimStrategy(Strategy):
+    has_status = True
+    columns = (
+        NAME,
+        Column("Status", description="phase represents the current phase of PersistentVolumeClaim."),
+        Column("Volume", description="volumeName is the binding reference to the PersistentVolume backing this claim."),
+        Column("Capacity", description="capacity represents the actual resources of the underlying volume."),
+        Column(
+            "Access Modes", description="accessModes contains the actual access modes the volume backing the PVC has."
+        ),
+        Column("StorageClass", description="StorageClass of the pvc"),
+        _ATTRIBUTES_CLASS,
+        AGE,
+        _VOLUME_MODE,
+    )
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+        obj.setdefault("status", {}).setdefault("phase", "Pending")
+
+    def prepare_for_create(self, obj: Object) -> None:
+        obj["status"] = {"phase": "Pending"}
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        return validate_claim_spec(obj["spec"], "spec")
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        """Once bound only the size may grow; a volume and a class may be filled in once."""
+        spec, before = dict(new["spec"]), old["spec"]
+        if not before.get("volumeName") and "volumeName" in spec:
+            spec.pop("volumeName")
+        if "storageClassName" not in before:
+            spec.pop("storageClassName", None)
+        wanted, had = _storage(spec), _storage(before)
+        spec["resources"] = before.get("resources", {})
+        spec["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
+        if spec["volumeAttributesClassName"] is None:
+            del spec["volumeAttributesClassName"]
+        found: list[FieldError] = []
+        if spec != before:
+            detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+            found.append(forbidden_field("spec", detail))
+        if wanted and had and quantity.compare(wanted, had) < 0:
+            detail = "field can not be less than status.capacity"
+            found.append(forbidden_field("spec.resources.requests.storage", detail))
+        return found
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        bound = bool(spec.get("volumeName"))
+        phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
+        annotated = (obj["metadata"].get("annotations") or {}).get(_CLASS_ANNOTATION)
+        return [
+            obj["metadata"]["name"],
+            phase,
+            spec.get("volumeName", ""),
+            (status.get("capacity") or {}).get("storage", "0") if bound else "",
+            _modes_cell(status.get("accessModes")) if bound else "",
+            annotated if annotated is not None else spec.get("storageClassName", ""),
+            spec.get("volumeAttributesClassName") or "<unset>",
+            self.age(obj, now),
+            spec.get("volumeMode") or "<unset>",
+        ]
+
+
+def _storage(spec: Object) -> str | None:
+    return ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+
+
+# --- PersistentVolume -------------------------------------------------------------------------------------------
+
+_VOLUME_SOURCES = (*SOURCES, "local")
+_BOOKKEEPING = frozenset(
+    (
+        "capacity", "accessModes", "claimRef", "persistentVolumeReclaimPolicy", "storageClassName", "mountOptions",
+        "volumeMode", "nodeAffinity", "volumeAttributesClassName",
+    )
+)  # fmt: skip
+
+
+class VolumeStrategy(Strategy):
+    has_status = True
+    selectable = ("name",)
+    columns = (
+        NAME,
+        Column("Capacity", description="capacity is the description of the persistent volume's resources and capacity."),
+        Column("Access Modes", description="accessModes contains all ways the volume can be mounted."),
+        Column("Reclaim Policy", description="persistentVolumeReclaimPolicy defines what happens to a persistent volume when "
+               "released from its claim."),
+        Column("Status", description="phase indicates if a volume is available, bound to a claim, or released by a claim."),
+        Column("Claim", description="claimRef is part of a bi-directional binding between PersistentVolume and "
+               "PersistentVolumeClaim."),
+        Column("StorageClass", description="StorageClass of the pv"),
+        _ATTRIBUTES_CLASS,
+        Column("Reason", description="reason is a brief CamelCase string that describes any failure and is meant for machine "
+               "parsing and tidy display in the CLI."),
+        AGE,
+        _VOLUME_MODE,
+    )  # fmt: skip
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        if not spec.get("persistentVolumeReclaimPolicy"):
+            spec["persistentVolumeReclaimPolicy"] = "Retain"
+        spec.setdefault("volumeMode", "Filesystem")
+        if "hostPath" in spec:
+            spec["hostPath"].setdefault("type", "")
+        if amounts := spec.get("capacity"):
+            round_resources(amounts)
+        obj.setdefault("status", {}).setdefault("phase", "Pending")
+
+    def prepare_for_create(self, obj: Object) -> None:
+        obj["status"] = {"phase": "Pending"}
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        spec = obj["spec"]
+        found = _access_modes(spec.get("accessModes"), "spec.accessModes", "")
+        capacity = spec.get("capacity") or {}
+        if not capacity:
+            found.append(required("spec.capacity"))
+        elif set(capacity) != {"storage"}:
+            found.append(not_supported("spec.capacity", ",".join(capacity), ("storage",)))
+        for name, amount in capacity.items():
+            found += validate_amount(name, amount, f"spec.capacity[{name}]")
+        if spec["persistentVolumeReclaimPolicy"] not in _RECLAIM:
+            where = "spec.persistentVolumeReclaimPolicy"
+            found.append(not_supported(where, spec["persistentVolumeReclaimPolicy"], _RECLAIM))
+        given = [s for s in _VOLUME_SOURCES if s in spec]
+        if not given:
+            found.append(required("spec", "must specify a volume type"))
+        found += [forbidden_field(f"spec.{s}", "may not specify more than 1 volume type") for s in given[1:]]
+        affinity = (spec.get("nodeAffinity") or {}).get("required")
+        if affinity is not None:
+            found += validate_node_selector(affinity, "spec.nodeAffinity.required")
+        elif "local" in spec:
+            found.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
+        return found
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        spec, before = new["spec"], old["spec"]
+        if any(spec.get(f) != before.get(f) for f in (spec.keys() | before.keys()) - _BOOKKEEPING):
+            detail = "spec.persistentvolumesource is immutable after creation"
+            return [forbidden_field("spec.persistentvolumesource", detail)]
+        if spec.get("volumeMode") != before.get("volumeMode"):
+            return [invalid_value("spec.volumeMode", spec.get("volumeMode"), IMMUTABLE)]
+        return []
+
+    def check_field_label(self, label: str) -> str:
+        return "metadata.name" if label == "name" else super().check_field_label(label)
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        claim = spec.get("claimRef")
+        phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
+        annotated = (obj["metadata"].get("annotations") or {}).get(_CLASS_ANNOTATION)
+        return [
+            obj["metadata"]["name"],
+            (spec.get("capacity") or {}).get("storage", "0"),
+            _modes_cell(spec.get("accessModes")),
+            spec.get("persistentVolumeReclaimPolicy", ""),
+            phase,
+            f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
+            annotated if annotated is not None else spec.get("storageClassName", ""),
+            spec.get("volumeAttributesClassName") or "<unset>",
+            status.get("reason", ""),
+            self.age(obj, now),
+            spec.get("volumeMode") or "<unset>",
+        ]
+
+
+# --- StorageClass and friends -----------------------------------------------------------------------------------
+
+
+class StorageClassStrategy(Strategy):
+    columns = (
+        NAME,
+        Column("Provisioner", description="provisioner indicates the type of the provisioner."),
+        Column("ReclaimPolicy", description="reclaimPolicy controls the reclaimPolicy for dynamically provisioned "
+               "PersistentVolumes of this storage class. Defaults to Delete."),
+        Column("VolumeBindingMode", description="volumeBindingMode indicates how PersistentVolumeClaims should be provisioned "
+               "and bound."),
+        Column("AllowVolumeExpansion", description="allowVolumeExpansion shows whether the storage class allow volume expand."),
+        AGE,
+    )  # fmt: skip
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("reclaimPolicy", "Delete")
+        obj.setdefault("volumeBindingMode", "Immediate")
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        found: list[FieldError] = []
+        provisioner = obj.get("provisioner", "")
+        if not provisioner:
+            found.append(required("provisioner"))
+        found += [
+            invalid_value("provisioner", provisioner, p)
+            for p in names.qualified_name(provisioner.lower())
+            if provisioner
+        ]
+        if obj["reclaimPolicy"] not in ("Delete", "Retain"):
+            found.append(not_supported("reclaimPolicy", obj["reclaimPolicy"], ("Delete", "Retain")))
+        modes = ("Immediate", "WaitForFirstConsumer")
+        if obj["volumeBindingMode"] not in modes:
+            found.append(not_supported("volumeBindingMode", obj["volumeBindingMode"], modes))
+        return found
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        found = [
+            forbidden_field(f, f"updates to {f} are forbidden.")
+            for f in ("parameters", "provisioner", "reclaimPolicy")
+            if new.get(f) != old.get(f)
+        ]
+        if new.get("volumeBindingMode") != old.get("volumeBindingMode"):
+            found.append(invalid_value("volumeBindingMode", new.get("volumeBindingMode"), IMMUTABLE))
+        return found
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        annotations = obj["metadata"].get("annotations") or {}
+        is_default = any(annotations.get(a) == "true" for a in _DEFAULT_CLASS)
+        return [
+            obj["metadata"]["name"] + (" (default)" if is_default else ""),
+            obj.get("provisioner", ""),
+            obj.get("reclaimPolicy", "Delete"),
+            obj.get("volumeBindingMode", "Immediate"),
+            bool(obj.get("allowVolumeExpansion")),
+            self.age(obj, now),
+        ]
+
+
+class VolumeAttachmentStrategy(Strategy):
+    has_status = True
+    columns = (
+        NAME,
+        Column(
+            "Attacher", description="attacher indicates the name of the volume driver that MUST handle this request."
+        ),
+        Column("PV", description="persistentVolumeName represents the name of the persistent volume to attach."),
+        Column("Node", description="nodeName represents the node that the volume should be attached to."),
+        Column("Attached", "boolean", description="attached indicates the volume is successfully attached."),
+        AGE,
+    )
+
+    def prepare_for_create(self, obj: Object) -> None:
+        obj["status"] = {"attached": False}
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        spec = obj.get("spec") or {}
+        found = [required(f"spec.{f}") for f in ("attacher", "nodeName") if not spec.get(f)]
+        source = spec.get("source") or {}
+        if not source.get("persistentVolumeName") and "inlineVolumeSpec" not in source:
+            found.append(
+                required("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName")
+            )
+        return found
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return [] if new.get("spec") == old.get("spec") else [invalid_value("spec", new.get("spec"), IMMUTABLE)]
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        return [
+            obj["metadata"]["name"],
+            spec.get("attacher", ""),
+            (spec.get("source") or {}).get("persistentVolumeName", ""),
+            spec.get("nodeName", ""),
+            bool(status.get("attached")),
+            self.age(obj, now),
+        ]
+
+
+class CSIDriverStrategy(Strategy):
+    columns = (
+        NAME,
+        Column("AttachRequired", "boolean", description="attachRequired indicates this CSI volume driver requires an attach "
+               "operation."),
+        Column("PodInfoOnMount", "boolean", description="podInfoOnMount indicates this CSI volume driver requires additional pod "
+               "information during mount operations, if set to true."),
+        Column("StorageCapacity", "boolean", description="storageCapacity indicates that the CSI volume driver wants pod "
+               "scheduling to consider the storage capacity."),
+        Column("TokenRequests", description="tokenRequests indicates the CSI driver needs pods' service account tokens."),
+        Column("RequiresRepublish", "boolean", description="requiresRepublish indicates the CSI driver wants `NodePublishVolume` "
+               "being periodically called."),
+        Column("Modes", description="volumeLifecycleModes defines what kind of volumes this CSI volume driver supports."),
+        AGE,
+    )  # fmt: skip
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        spec.setdefault("attachRequired", True)
+        for field in ("podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"):
+            spec.setdefault(field, False)
+        if not spec.get("volumeLifecycleModes"):
+            spec["volumeLifecycleModes"] = ["Persistent"]
+        spec.setdefault("fsGroupPolicy", "ReadWriteOnceWithFSType")
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        spec = obj.get("spec") or {}
+        audiences = [t.get("audience", "") for t in spec.get("tokenRequests") or ()]
+        return [
+            obj["metadata"]["name"],
+            spec.get("attachRequired", True),
+            spec.get("podInfoOnMount", False),
+            spec.get("storageCapacity", False),
+            ",".join(audiences) or "<unset>",
+            spec.get("requiresRepublish", False),
+            ",".join(spec.get("volumeLifecycleModes") or ()) or "<none>",
+            self.age(obj, now),
+        ]
+
+
+class CSINodeStrategy(Strategy):
+    columns = (
+        NAME,
+        Column("Drivers", "integer", description="Drivers indicates the number of CSI drivers registered on the node"),
+        AGE,
+    )
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        found: list[FieldError] = []
+        seen: set[str] = set()
+        for i, driver in enumerate((obj.get("spec") or {}).get("drivers") or ()):
+            where = f"spec.drivers[{i}]"
+            found += [required(f"{where}.{f}") for f in ("name", "nodeID") if not driver.get(f)]
+            if driver.get("name") in seen:
+                found.append(duplicate(f"{where}.name", driver["name"]))
+            seen.add(driver.get("name", ""))
+        return found
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        drivers = (obj.get("spec") or {}).get("drivers") or ()
+        return [obj["metadata"]["name"], len(drivers), self.age(obj, now)]
+
+
+class StorageCapacityStrategy(Strategy):
+    columns = (
+        NAME,
+        Column("StorageClassName", description="storageClassName represents the name of the StorageClass that the reported "
+               "capacity applies to."),
+        Column("Capacity", description="capacity is the value reported by the CSI driver in its GetCapacityResponse for a "
+               "GetCapacityRequest that matches the previous fields."),
+    )  # fmt: skip
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        return [] if obj.get("storageClassName") else [required("storageClassName")]
+
+    def cells(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], obj.get("storageClassName", ""), obj.get("capacity", "")]
