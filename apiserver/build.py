@@ -1,8 +1,9 @@
 """Puts one API server together from its options."""
 
-from apimachinery.resources import RESOURCES
+from apimachinery.resources import RESOURCES, lookup
 from apiserver.admission import Chain
 from apiserver.admission.namespaces import NamespaceLifecycle
+from apiserver.allocators import ServiceAllocator
 from apiserver.authentication.authenticator import Authenticator
 from apiserver.authentication.serviceaccount import ServiceAccountTokens
 from apiserver.authorization import Authorizer
@@ -44,8 +45,25 @@ def build_context(options: Options) -> Context:
     )
     for resource in stored:
         context.endpoints[resource] = Endpoint(resource, STRATEGIES[resource], cacher, store)
+    _allocate(context)
     _observe(context)
     return context
+
+
+def _allocate(context: Context) -> None:
+    services, addresses = lookup("", "v1", "services"), lookup("networking.k8s.io", "v1", "ipaddresses")
+    assert services is not None, "services are a row of the resource table"
+    assert addresses is not None, "ipaddresses are a row of the resource table"
+    options = context.options
+    allocator = ServiceAllocator(
+        services,
+        options.service_cluster_ip_range,
+        options.service_node_port_range,
+        context.cacher.cache(addresses),
+        context.store,
+    )
+    endpoint = context.endpoints[services]
+    endpoint.allocate, endpoint.release = allocator.allocate, allocator.release
 
 
 def _observe(context: Context) -> None:

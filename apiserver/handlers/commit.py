@@ -10,7 +10,7 @@ from typing import Any
 
 from apimachinery import errors
 from apimachinery.errors import StatusError
-from apiserver.handlers.endpoint import Endpoint
+from apiserver.handlers.endpoint import Endpoint, copy_of
 from apiserver.storage.store import Also, Changed, KeyExists
 
 Object = dict[str, Any]
@@ -27,8 +27,12 @@ async def create(endpoint: Endpoint, key: str, obj: Object, *, lease: int = 0, d
     """Write a new object; returns it with its resourceVersion. Raises 409 AlreadyExists."""
     name = obj["metadata"]["name"]
     storage_key = endpoint.storage_key(key)
+    also: Also | None = None
+    asked = copy_of(obj) if endpoint.allocate is not None else obj
     for _ in range(MAX_ALLOCATIONS):
-        also = await endpoint.allocate(obj, None) if endpoint.allocate is not None else None
+        if endpoint.allocate is not None:
+            obj = copy_of(asked)  # without what an earlier attempt chose and somebody else took
+            also = await endpoint.allocate(obj, None)
         if dry_run:
             if endpoint.cache.get(key) is not None or await endpoint.live(key) is not None:
                 raise errors.already_exists(endpoint.resource, name)

@@ -5,13 +5,14 @@ from typing import Any
 from apimachinery import errors
 from apimachinery.errors import FieldError, StatusError
 from apimachinery.resources import Resource
-from apimachinery.schema import Decoded, read_object, strict_error
+from apimachinery.schema import Decoded, decode_object, read_object, strict_error
 from apiserver.request import Request
 
 Object = dict[str, Any]
 Kind = tuple[str, str, str]
 JSON, YAML = "application/json", "application/yaml"
-_WRITABLE = (JSON, YAML)
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+WRITABLE = (JSON, YAML, PROTOBUF)
 
 
 def media_type(request: Request) -> str:
@@ -21,12 +22,25 @@ def media_type(request: Request) -> str:
 async def read(request: Request, resource: Resource, *, kind: Kind | None = None) -> Object:
     """The body as an object of the resource (``kind``: where a subresource takes another kind)."""
     media = media_type(request) or JSON
-    if media not in _WRITABLE:
-        raise errors.unsupported_media_type(_WRITABLE)
+    if media not in WRITABLE:
+        raise errors.unsupported_media_type(WRITABLE)
     mode = field_validation(request)
-    decoded = read_object(await request.body(), resource, yaml=media == YAML, kind=kind)
+    body = await request.body()
+    if media == PROTOBUF:
+        decoded = decode_object(from_protobuf(body), resource, kind=kind)
+    else:
+        decoded = read_object(body, resource, yaml=media == YAML, kind=kind)
     judge(request, decoded, resource, mode)
     return decoded.obj
+
+
+def from_protobuf(body: bytes) -> Object:
+    from apiserver.protobuf import MalformedBody, decode_body  # hardly a client sends protobuf: loaded when one does
+
+    try:
+        return decode_body(body)
+    except MalformedBody as error:
+        raise errors.bad_request(str(error)) from None
 
 
 def judge(request: Request, decoded: Decoded, resource: Resource, mode: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from apimachinery import errors, meta
 from apimachinery.errors import StatusError
-from apimachinery.schema import parse_json, parse_yaml
+from apimachinery.schema import DecodeError, parse_json, parse_yaml
 from apiserver.admission import Attributes, Chain
 from apiserver.handlers import commit, decode
 from apiserver.handlers.create import written
@@ -86,8 +86,8 @@ async def read_options(request: Request) -> Object:
     options: Any = {}
     if raw:
         media = decode.media_type(request) or decode.JSON
-        if media not in (decode.JSON, decode.YAML):
-            raise errors.unsupported_media_type((decode.JSON, decode.YAML))
+        if media not in decode.WRITABLE:
+            raise errors.unsupported_media_type(decode.WRITABLE)
         options = _parsed(raw, media)
     else:
         query = request.query
@@ -102,8 +102,8 @@ async def read_options(request: Request) -> Object:
 
 
 def _parsed(raw: bytes, media: str) -> Any:
-    from apimachinery.schema import DecodeError
-
+    if media == decode.PROTOBUF:
+        return decode.from_protobuf(raw)
     try:
         value, _ = parse_json(raw) if media == decode.JSON else parse_yaml(raw)
     except DecodeError as error:

@@ -67,7 +67,7 @@ def generate() -> dict[str, Any]:
 
     path = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / VERSION / "_definitions.json"
     source = {name: _clean(schema) for name, schema in orjson.loads(path.read_bytes())["$defs"].items()}
-    by_kind = {}
+    by_kind: dict[tuple[str, str, str], str] = {}
     for name, schema in source.items():
         for kind in schema.get("x-kubernetes-group-version-kind", ()):
             by_kind.setdefault((kind["group"], kind["version"], kind["kind"]), name)
