@@ -172,7 +172,7 @@ class EtcdClient:
             start_revision=start_revision,
             prev_kv=prev_kv,
             progress_notify=progress_notify,
-            filters=[pb.WatchCreateRequest.FilterType.Value(name) for name in filters],
+            filters=list(filters),
         )
         if self._watches is None:
             self._watches = WatchStream(self)

@@ -1,0 +1,86 @@
+"""``python -m etcd_raft``: one member of the store."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+log = logging.getLogger("etcd_raft")
+_LEVELS = {"warn": "WARNING", "panic": "CRITICAL", "fatal": "CRITICAL"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a member until SIGTERM or SIGINT; 0 after an orderly end, 1 when it could not start or not go on."""
+    from etcd_raft.server.config import ConfigError, from_flags
+
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["snapshot"]:
+        from etcd_raft.server.restore import main as snapshot_main
+
+        return snapshot_main(arguments[1:])
+    try:
+        config = from_flags(arguments)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    logging.basicConfig(
+        level=_LEVELS.get(config.log_level, config.log_level.upper()),
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    from etcd_raft.server.node import Fatal
+
+    try:
+        return _run(config)
+    except (ConfigError, Fatal, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(config: object) -> int:
+    try:
+        import uvloop
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:  # an optional speed-up: the standard loop does the same
+        runner = asyncio.Runner()
+    with runner:
+        return runner.run(_serve(config))
+
+
+async def _serve(config: object) -> int:
+    from etcd_raft.server.config import ServerConfig
+    from etcd_raft.server.endpoints import Api
+    from etcd_raft.server.health import HealthServer
+    from etcd_raft.server.member import Member
+    from etcd_raft.server.watching import notify_periodically
+
+    assert isinstance(config, ServerConfig)
+    member = Member(config)
+    await member.start()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, member.node.stop)
+    api = Api(member)
+    health = HealthServer(api)
+    running = asyncio.create_task(member.run(), name="member")
+    try:
+        await health.start(config)
+        await api.start(config)
+        log.info("member %x serves clients on %s", member.id, ", ".join(config.listen_client_urls))
+        progress = asyncio.create_task(notify_periodically(api.watch, config.progress_notify_seconds))
+        await asyncio.wait([running, asyncio.create_task(member.node.stopped.wait())], return_when="FIRST_COMPLETED")
+        progress.cancel()
+    finally:
+        member.node.stop()
+        health.stop()
+        await api.stop(0.2)
+        await asyncio.wait([running])
+    if member.node.removed:
+        log.warning("this member has been removed from the cluster")
+    running.result()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
