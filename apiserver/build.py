@@ -1,8 +1,11 @@
 """Puts one API server together from its options."""
 
 from apimachinery.resources import RESOURCES, lookup
-from apiserver.admission import Chain
+from apiserver.admission import Chain, Plugin
 from apiserver.admission.namespaces import NamespaceLifecycle
+from apiserver.admission.priority import Priority
+from apiserver.admission.serviceaccounts import ServiceAccounts
+from apiserver.admission.taints import DefaultTolerationSeconds, TaintNodesByCondition
 from apiserver.allocators import ServiceAllocator
 from apiserver.authentication.authenticator import Authenticator
 from apiserver.authentication.serviceaccount import ServiceAccountTokens
@@ -10,6 +13,7 @@ from apiserver.authorization import Authorizer
 from apiserver.cacher import Cacher
 from apiserver.context import Context
 from apiserver.handlers.endpoint import Endpoint
+from apiserver.kubelet import Kubelets
 from apiserver.options import Options
 from apiserver.registry import STRATEGIES
 from apiserver.storage import Store
@@ -41,13 +45,31 @@ def build_context(options: Options) -> Context:
         tokens=tokens,
         authenticator=Authenticator(options.token_auth_file, tokens),
         authorizer=Authorizer(options.authorization_modes),
-        admission=Chain([NamespaceLifecycle(cacher, store)]),
+        admission=Chain([]),
+        kubelets=Kubelets(options),
     )
     for resource in stored:
         context.endpoints[resource] = Endpoint(resource, STRATEGIES[resource], cacher, store)
+    context.admission = _admission(context)
     _allocate(context)
     _observe(context)
     return context
+
+
+def _admission(context: Context) -> Chain:
+    """The plugins in upstream's order. Raises ValueError when a plugin to leave out is none of them."""
+    plugins: dict[str, Plugin] = {
+        "NamespaceLifecycle": NamespaceLifecycle(context.cacher, context.store),
+        "ServiceAccount": ServiceAccounts(context),
+        "TaintNodesByCondition": TaintNodesByCondition(),
+        "Priority": Priority(context),
+        "DefaultTolerationSeconds": DefaultTolerationSeconds(),
+    }
+    for name in context.options.disabled_admission_plugins:
+        if name not in plugins:
+            raise ValueError(f"--disable-admission-plugins: {name} is none of {', '.join(plugins)}")
+        del plugins[name]
+    return Chain(list(plugins.values()))
 
 
 def _allocate(context: Context) -> None:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from apimachinery.resources import Resource
+from apimachinery.resources import Resource, lookup
 from apiserver.admission import Chain
 from apiserver.authentication.authenticator import Authenticator
 from apiserver.authentication.serviceaccount import ServiceAccountTokens
 from apiserver.authorization import Authorizer
 from apiserver.cacher import Cacher
 from apiserver.handlers.endpoint import Endpoint
+from apiserver.kubelet import Kubelets
 from apiserver.metrics import Metrics
 from apiserver.options import Options
 from apiserver.routes.health import Health
@@ -24,9 +25,16 @@ class Context:
     authenticator: Authenticator
     authorizer: Authorizer
     admission: Chain
+    kubelets: Kubelets
     endpoints: dict[Resource, Endpoint] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
     health: Health = field(default_factory=Health)
+
+    def endpoint(self, group: str, plural: str, version: str = "v1") -> Endpoint:
+        """The endpoint of a built-in resource."""
+        row = lookup(group, version, plural)
+        assert row is not None, f"{plural} is a row of the resource table"
+        return self.endpoints[row]
 
     @property
     def address(self) -> str:

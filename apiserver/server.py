@@ -14,6 +14,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 MAX_HEAD_BYTES = 1 << 20
 _KEEP_ALIVE_SECONDS = 180
 _NOT_READ = object()
+#: What an upgrading client may send before it is answered.
+_MAX_EARLY_BYTES = 1 << 20
 
 
 class Protocol(HttpToolsProtocol):
@@ -34,6 +37,59 @@ class Protocol(HttpToolsProtocol):
         self._user: Any = _NOT_READ
         self._lost: list[Callable[[], None]] = []
         self._head_bytes = 0
+        self._tunnel: Callable[[bytes], None] | None = None
+        self._upgrading = False
+        self._early = b""
+        self._received = asyncio.Event()
+
+    # --- upgraded connections
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel(data)
+            self._received.set()
+            return
+        if self._upgrading:
+            self._early += data
+            if len(self._early) > _MAX_EARLY_BYTES:
+                self.transport.pause_reading()
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # What follows the head belongs to the other protocol; the handler decides whether there is one.
+            self._upgrading = True
+            self._early = data[upgrade.args[0] :]
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def take_over(self, receive: Callable[[bytes], None], lost: Callable[[], None]) -> asyncio.Transport:
+        """The connection leaves HTTP: what the client sends goes to ``receive``, the caller writes to the transport."""
+        self.cycle.response_started = self.cycle.response_complete = True
+        self._tunnel = receive
+        early, self._early = self._early, b""
+        if early:
+            receive(early)
+        self.transport.resume_reading()
+        self.on_lost(lost)
+        return self.transport
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was written."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+        if self.transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+
+    async def received(self) -> None:
+        """Wait until the client sends more through a tunnel."""
+        self._received.clear()
+        await self._received.wait()
+
+    # --- requests
 
     def user(self, read: Callable[[Any], User | None]) -> User | None:
         """Who the verified client certificate names; read once, for it cannot change."""

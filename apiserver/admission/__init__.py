@@ -3,6 +3,6 @@
 ``chain`` runs them in upstream's order; each plugin is a module.
 """
 
-from apiserver.admission.chain import Attributes, Chain
+from apiserver.admission.chain import Attributes, Chain, Plugin
 
-__all__ = ["Attributes", "Chain"]
+__all__ = ["Attributes", "Chain", "Plugin"]

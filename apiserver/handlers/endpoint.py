@@ -42,10 +42,9 @@ class Endpoint:
         self.allocate: Allocate | None = None
         self.release: Release | None = None
 
-    @staticmethod
-    def key(namespace: str, name: str) -> str:
-        """The key in the cache."""
-        return f"{namespace}/{name}" if namespace else name
+    def key(self, namespace: str, name: str) -> str:
+        """The key in the cache. The path of a Namespace has its name in both places."""
+        return f"{namespace}/{name}" if self.resource.namespaced else name
 
     def storage_key(self, key: str) -> str:
         return self.cache.prefix + key

@@ -229,7 +229,9 @@ def main() -> int:
     parser.add_argument("flags", nargs="*", help="more flags for the API server, after --")
     given = parser.parse_args()
     store = Store(given.folder / "store", given.store)
-    server = ApiServer(given.folder, store, Pki(given.folder / "pki"), *given.flags)
+    # Nobody runs here who would make the accounts that pods need.
+    flags = given.flags or ["--disable-admission-plugins=ServiceAccount"]
+    server = ApiServer(given.folder, store, Pki(given.folder / "pki"), *flags)
     try:
         store.start()
         server.start()

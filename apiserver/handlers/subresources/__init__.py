@@ -8,7 +8,7 @@ from typing import Any
 
 from apiserver.context import Context
 from apiserver.handlers.endpoint import Endpoint
-from apiserver.handlers.subresources import binding, finalize, scale, status
+from apiserver.handlers.subresources import binding, finalize, log, scale, status, token, tunnel
 from apiserver.request import Request
 
 #: The answer, or None when the handler has taken the connection over.
@@ -18,5 +18,10 @@ SUBRESOURCES: dict[str, dict[str, Handler]] = {
     "status": {"get": status.get, "update": status.update, "patch": status.patch},
     "scale": {"get": scale.get, "update": scale.update, "patch": scale.patch},
     "pods/binding": {"create": binding.create},
+    "pods/log": {"get": log.get},
+    "pods/exec": {"get": tunnel.execute, "create": tunnel.execute},
+    "pods/attach": {"get": tunnel.attach, "create": tunnel.attach},
+    "pods/portforward": {"get": tunnel.port_forward, "create": tunnel.port_forward},
+    "serviceaccounts/token": {"create": token.create},
     "namespaces/finalize": {"update": finalize.update},
 }
