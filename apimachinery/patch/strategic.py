@@ -33,25 +33,25 @@ def apply(original: dict[str, Json], patch: Json, schema: Schema) -> dict[str, J
     return _merge_map(deepcopy(original), deepcopy(patch), schema)
 
 
-def _field(schema: Schema, name: str) -> Field | None:
+def field_of(schema: Schema, name: str) -> Field | None:
     return schema.fields.get(name) if schema.kind == "object" else None
 
 
-def _below(schema: Schema, field: Field | None) -> Schema:
+def below(schema: Schema, field: Field | None) -> Schema:
     """The schema of a field's value; a map's values all have one schema."""
     if field is not None:
         return field.schema
     return schema.element if schema.kind == "map" and schema.element is not None else _FREE
 
 
-def _strategy(field: Field | None) -> str:
+def strategy_of(field: Field | None) -> str:
     """merge, replace or "" of a field (``retainKeys`` is for those who compute patches)."""
     if field is None:
         return ""
     return next((s for s in field.patch_strategies if s != "retainKeys"), "")
 
 
-def _element(schema: Schema) -> Schema:
+def element_schema(schema: Schema) -> Schema:
     return schema.element if schema.kind == "list" and schema.element is not None else _FREE
 
 
@@ -69,11 +69,11 @@ def _merge_map(original: dict[str, Json], patch: dict[str, Json], schema: Schema
             if not deleting:
                 _set_clean(original, name, value)
         elif isinstance(value, dict):
-            field = _field(schema, name)
-            if _strategy(field) == "replace":
+            field = field_of(schema, name)
+            if strategy_of(field) == "replace":
                 original[name] = value
             else:
-                original[name] = _merge_map(original[name], value, _below(schema, field))
+                original[name] = _merge_map(original[name], value, below(schema, field))
         elif isinstance(value, list):
             original[name] = _merge_list(original[name], value, schema, name, deleting)
         else:
@@ -140,8 +140,8 @@ def _directed_field(key: str, directive: str, complaint: str) -> str:
 
 
 def _merge_list(live: list[Json], patch: list[Json], schema: Schema, name: str, deleting: bool) -> list[Json]:
-    field = _field(schema, name)
-    if _strategy(field) != "merge" and not deleting:
+    field = field_of(schema, name)
+    if strategy_of(field) != "merge" and not deleting:
         return patch
     if not live and not patch:
         return live
@@ -153,7 +153,7 @@ def _merge_list(live: list[Json], patch: list[Json], schema: Schema, name: str, 
     key = field.merge_key if field else ""
     if not key:
         raise PatchError(f"cannot merge lists without merge key for {schema.go}")
-    merged, plain, server_order = _merge_elements(live, patch, key, _element(_below(schema, field)))
+    merged, plain, server_order = _merge_elements(live, patch, key, element_schema(below(schema, field)))
     return _ordered(merged, plain, server_order, key)
 
 
@@ -230,7 +230,7 @@ def _merge_ordered_lists(original: dict[str, Json], patch: dict[str, Json], sche
                 raise PatchError(f"expected a []interface {{}}, but received a {_go_type(value)}")
         if order is None:
             raise PatchError(_BAD_ORDER)
-        field = _field(schema, name)
+        field = field_of(schema, name)
         merge_key = field.merge_key if field else ""
         _check_order(change or [], order, merge_key)
         if live is not None and change is not None:
