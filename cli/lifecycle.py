@@ -191,7 +191,8 @@ def _print_status(found: "Status") -> None:
         for row in found.processes:
             memory = f"{row.memory / 1e6:.1f} MB" if row.memory else "-"
             address, age = row.address or "-", _age(row.age) if row.pid else "-"
-            rows.append([row.name, row.pid or "-", address, row.health, memory, row.restarts, age])
+            health = row.health if len(row.health) <= 60 else f"{row.health[:57]}..."
+            rows.append([row.name, row.pid or "-", address, health, memory, row.restarts, age])
         total = sum(row.memory for row in found.processes)
         rows.append(["", "", "", "", f"{total / 1e6:.1f} MB", "", ""])
         _print_columns(rows)
