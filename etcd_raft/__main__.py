@@ -59,8 +59,9 @@ async def _serve(config: object) -> int:
     member = Member(config)
     await member.start()
     loop = asyncio.get_running_loop()
+    asked_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, member.node.stop)
+        loop.add_signal_handler(number, asked_to_stop.set)
     api = Api(member)
     health = HealthServer(api)
     running = asyncio.create_task(member.run(), name="member")
@@ -69,13 +70,17 @@ async def _serve(config: object) -> int:
         await api.start(config)
         log.info("member %x serves clients on %s", member.id, ", ".join(config.listen_client_urls))
         progress = asyncio.create_task(notify_periodically(api.watch, config.progress_notify_seconds))
-        await asyncio.wait([running, asyncio.create_task(member.node.stopped.wait())], return_when="FIRST_COMPLETED")
+        asked = asyncio.create_task(asked_to_stop.wait())
+        await asyncio.wait([running, asked], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
         progress.cancel()
     finally:
-        member.node.stop()
+        # Clients first, while there is still something to answer them with.
         health.stop()
         await api.stop(0.2)
+        member.node.stop()
         await asyncio.wait([running])
+        member.close()
     if member.node.removed:
         log.warning("this member has been removed from the cluster")
     running.result()

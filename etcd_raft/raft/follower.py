@@ -25,6 +25,8 @@ def step(raft: "Raft", m: Message) -> None:
             _on_snapshot(raft, m)
         case MessageType.TIMEOUT_NOW:
             raft.transfer_campaign()
+        case MessageType.UNREACHABLE if m.sender == raft.leader:
+            _suspect_leader(raft)
         case MessageType.READ_INDEX_RESPONSE:
             raft.read_states.append(ReadState(m.index, m.context))
 
@@ -33,6 +35,18 @@ def _follow(raft: "Raft", sender: int) -> None:
     assert raft.leader in (0, sender), f"two leaders in term {raft.term}: {raft.leader:x} and {sender:x}"
     raft.election_elapsed = 0
     raft.leader = sender
+
+
+def _suspect_leader(raft: "Raft") -> None:
+    """The transport knows that the leader's process is gone: do not wait for the silence to last an election timeout.
+
+    Forgetting the leader ends the lease that makes us refuse others' pre-votes; standing for election after a few ticks of a
+    random wait, not at once, keeps the followers from splitting the vote. All of it is about liveness: a vote is still given
+    once a term, and only to a log that is up to date, so being wrong costs an election and nothing else.
+    """
+    raft.leader = 0
+    quarter = max(1, raft.config.election_tick // 4)
+    raft.election_elapsed = max(raft.election_elapsed, raft.election_timeout - 1 - raft.config.random(quarter))
 
 
 def _forward(raft: "Raft", m: Message) -> None:

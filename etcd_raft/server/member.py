@@ -316,9 +316,9 @@ class Member:
             for task in self._background:
                 task.cancel()
             await self.transport.close()
-            self._close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the files: after ``run`` has ended and nobody is served any more."""
         if self.node.failure is None:
             self.state.commit()
         self.state.backend.close()
