@@ -63,6 +63,13 @@ class NativeImages:
             raise ImageNotFound(f"image {image} is not on this node")
         return found
 
+    def use(self, container: str, image: ImageFiles) -> None:
+        if not image.is_host:
+            self._store.use(container, image.id)
+
+    def release(self, container: str) -> None:
+        self._store.release(container)
+
 
 class RuntimeMode:
     """How much the runtime may do (see :mod:`.privileges`), known once it has started."""

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from kubelet.cri.native.cgroups import Cgroups, detect
+from kubelet.cri.native.images import default_store
 from kubelet.cri.native.runtime import cgroup_key, kill_process, state_directory
 from kubelet.cri.native.spawning import MARK
 
@@ -58,6 +59,8 @@ def purge(root_dir: str, *, keep_data: bool = False) -> list[str]:
                 if attempt == 19:
                     problems.append(f"cgroup {e.filename}: {e.strerror}")
                 time.sleep(0.05)
+    for container in Path(state_dir, "containers").glob("*"):
+        Path(default_store(root_dir), "in-use", container.name).unlink(missing_ok=True)
     if not keep_data:
         shutil.rmtree(state_dir, ignore_errors=True)
         if os.path.exists(state_dir):

@@ -336,6 +336,7 @@ class NativeRuntime:
         for name in ("", "rootfs", "upper", "work"):
             # The upper layer's mode and owner are those of the container's root directory.
             directory.joinpath(name).mkdir(mode=0o700 if not name else 0o755)
+        self._images.use(id, image)
         self._records.save_container(record)
         self._events.publish(sandbox.id, id, "CONTAINER_CREATED_EVENT")
         return id
@@ -484,6 +485,7 @@ class NativeRuntime:
         await self._kill(record)
         self._drop_cgroup(record)
         self._records.remove_container(record.id)
+        self._images.release(record.id)
         self._events.publish(record.sandbox_id, record.id, "CONTAINER_DELETED_EVENT")
 
     async def list_containers(self) -> list[api.Container]:

@@ -51,9 +51,11 @@ class Spawner:
         for _attempt in range(3):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
+            asked = 0
             try:
                 with theirs:
                     await self._request({"op": operation, "spec": spec}, theirs.fileno())
+                    asked = self._pid
                 if await receive(ours) is not None:
                     return ours
             except (BrokenPipeError, ConnectionResetError):
@@ -62,7 +64,8 @@ class Spawner:
                 ours.close()
                 raise
             ours.close()
-            self.close()  # it died before it had forked; nothing has happened yet
+            if asked in (0, self._pid):  # it died before it had forked; perhaps another call has replaced it already
+                self.close()
         raise RuntimeServiceError("the runtime's spawner process dies as soon as it is started")
 
     async def _request(self, message: dict[str, Any], fd: int) -> None:
