@@ -1,0 +1,85 @@
+"""Who owns what a selector chooses: adoption of orphans, release of what no longer matches.
+
+An owner holds what carries its controller reference *and* its labels. Matching orphans are adopted, owned objects whose labels
+were changed are let go (and may be adopted by another). Both are patches guarded by the object's uid.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from apimachinery import meta
+from apimachinery.selectors import Selector
+from kubeclient import ApiError, ResourceClient
+from kubeclient.rest import STRATEGIC_MERGE_PATCH
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass
+class Claims(Generic[T]):
+    """``keep`` is owned and stays; ``adopt`` and ``release`` need a patch each."""
+
+    keep: list[T] = field(default_factory=list)
+    adopt: list[T] = field(default_factory=list)
+    release: list[T] = field(default_factory=list)
+
+
+def claim(
+    selector: Selector,
+    owned: Iterable[T],
+    orphans: Iterable[T],
+    *,
+    owner_deleting: bool,
+    labels: Callable[[T], Mapping[str, str]],
+    deleting: Callable[[T], bool],
+) -> Claims[T]:
+    """An owner on its way out neither adopts nor releases; an object on its way out is not adopted."""
+    claims: Claims[T] = Claims()
+    for one in owned:
+        if selector.matches(labels(one)):
+            claims.keep.append(one)
+        elif not owner_deleting:
+            claims.release.append(one)
+    if not owner_deleting:
+        claims.adopt = [one for one in orphans if selector.matches(labels(one)) and not deleting(one)]
+    return claims
+
+
+class OwnerChanged(Exception):
+    """The owner in the cache is not the living one: nothing may be adopted in its name."""
+
+
+async def ensure_alive(owners: ResourceClient, owner: Object) -> None:
+    """Asks the server, not the cache: adopting for a deleted owner would hand the object to the garbage collector."""
+    try:
+        live = await owners.get(meta.name(owner), meta.namespace(owner) or None)
+    except ApiError as error:
+        if not error.not_found:
+            raise
+        raise OwnerChanged(f"{owner['kind']} {meta.key(owner)} is gone") from None
+    if meta.uid(live) != meta.uid(owner) or meta.is_deleting(live):
+        raise OwnerChanged(f"{owner['kind']} {meta.key(owner)} is being deleted or was replaced")
+
+
+async def adopt(dependents: ResourceClient, owner: Object, obj: Object) -> bool:
+    """Whether it is ours now; it may have vanished meanwhile."""
+    patch = {"metadata": {"ownerReferences": [meta.controller_reference(owner)], "uid": meta.uid(obj)}}
+    return await _patch(dependents, obj, patch)
+
+
+async def release(dependents: ResourceClient, owner: Object, obj: Object) -> None:
+    gone = [{"$patch": "delete", "uid": meta.uid(owner)}]
+    await _patch(dependents, obj, {"metadata": {"ownerReferences": gone, "uid": meta.uid(obj)}})
+
+
+async def _patch(dependents: ResourceClient, obj: Object, patch: Object) -> bool:
+    try:
+        await dependents.patch(meta.name(obj), patch, meta.namespace(obj) or None, content_type=STRATEGIC_MERGE_PATCH)
+    except ApiError as error:
+        # Gone, or replaced by another of the same name (the uid no longer fits): no longer our business.
+        if error.not_found or error.code == 422:
+            return False
+        raise
+    return True

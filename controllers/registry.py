@@ -1,0 +1,72 @@
+"""Which loops there are, by the names that ``--controllers`` takes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+
+from controllers.loop import Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``needs`` are the resources (``apiVersion/plural``) without which the loop is left out. The module is only
+    imported when the loop runs."""
+
+    name: str
+    where: str
+    needs: tuple[str, ...] = ()
+    alias: str = ""
+    on_by_default: bool = True
+
+    def load(self) -> type[Loop]:
+        module, _, cls = self.where.partition(":")
+        loop: type[Loop] = getattr(import_module(f"controllers.{module}"), cls)
+        return loop
+
+
+#: In the order in which they are started. The garbage collector is last: it also reads what the others watch.
+LOOPS: tuple[Entry, ...] = (
+    Entry("node-ipam-controller", "nodeipam:NodeIpamLoop", ("v1/nodes",), "nodeipam"),
+    Entry("serviceaccount-controller", "serviceaccount:ServiceAccountLoop", ("v1/serviceaccounts",), "serviceaccount"),
+    Entry(
+        "root-ca-certificate-publisher-controller", "rootca:RootCaLoop", ("v1/configmaps",), "root-ca-cert-publisher"
+    ),
+    Entry("deployment-controller", "deployment.loop:DeploymentLoop", ("apps/v1/deployments",), "deployment"),
+    Entry("replicaset-controller", "replicaset:ReplicaSetLoop", ("apps/v1/replicasets",), "replicaset"),
+    Entry(
+        "replicationcontroller-controller",
+        "replicaset:ReplicationControllerLoop",
+        ("v1/replicationcontrollers",),
+        "replicationcontroller",
+    ),
+    Entry(
+        "endpointslice-controller",
+        "endpointslice:EndpointSliceLoop",
+        ("discovery.k8s.io/v1/endpointslices",),
+        "endpointslice",
+    ),
+    Entry("endpoints-controller", "endpoints:EndpointsLoop", ("v1/endpoints",), "endpoint"),
+    Entry("namespace-controller", "namespace:NamespaceLoop", ("v1/namespaces",), "namespace"),
+)
+
+
+def selected(flags: Iterable[str]) -> list[Entry]:
+    """What ``--controllers`` asks for: names or aliases, ``*`` for all that are on by default, ``-name`` to leave one out.
+
+    ValueError names what is unknown.
+    """
+    flags = [flag for flag in flags if flag]
+    known = {entry.name for entry in LOOPS} | {entry.alias for entry in LOOPS if entry.alias}
+    for flag in flags:
+        if flag != "*" and flag.removeprefix("-") not in known:
+            raise ValueError(f'"{flag.removeprefix("-")}" is not in the list of known controllers')
+
+    def wanted(entry: Entry) -> bool:
+        names = {entry.name, entry.alias} - {""}
+        if names & set(flags):
+            return True
+        if any(f"-{name}" in flags for name in names):
+            return False
+        return "*" in flags and entry.on_by_default
+
+    return [entry for entry in LOOPS if wanted(entry)]

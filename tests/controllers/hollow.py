@@ -1,0 +1,162 @@
+"""Nodes without containers: registers Nodes, binds pods round robin, and says that they run.
+
+The controllers cannot tell: they only see what scheduler and kubelets write. Also a thing to play with:
+
+    python -m tests.controllers.hollow KUBECONFIG --nodes 2
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+from apimachinery import meta
+from kubeclient import ApiError, Client, Config, Controller, Informer
+from kubeclient.informer import key_of
+
+Object = dict[str, Any]
+
+
+class Hollow:
+    """``silent`` nodes stop their heartbeats and neither start nor end pods. ``ready`` decides whether a pod gets ready."""
+
+    def __init__(self, client: Client, nodes: list[str], *, heartbeat: float = 10.0) -> None:
+        self.client, self.names, self.heartbeat = client, nodes, heartbeat
+        self.silent: set[str] = set()
+        self.broken_images: set[str] = set()
+        self._next = itertools.cycle(nodes)
+        self._addresses = itertools.count(10)
+        self.pods = Informer(client.resource("v1", "pods"))
+        self.controller = Controller("hollow", self._sync, workers=16)
+        self.pods.on_any(lambda pod: self.controller.queue.add(key_of(pod)))
+        self._api = client.resource("v1", "pods")
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._register(name) for name in self.names))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.pods.run())
+            group.create_task(self.controller.run())
+            group.create_task(self._beat())
+
+    async def _register(self, name: str) -> None:
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+            "status": {
+                "capacity": {"cpu": "64", "memory": "64Gi", "pods": "1000"},
+                "allocatable": {"cpu": "64", "memory": "64Gi", "pods": "1000"},
+                "conditions": [
+                    _node_condition("Ready", "True", "KubeletReady", "hollow kubelet is posting ready status")
+                ],
+            },
+        }
+        with contextlib.suppress(ApiError):
+            await self.client.resource("v1", "nodes").create(node)
+        await self.set_ready(name, "True")
+        await self._renew(name)
+
+    async def set_ready(self, name: str, state: str) -> None:
+        condition = _node_condition("Ready", state, "Hollow", "as told")
+        patch = {"status": {"conditions": [condition]}}
+        await self.client.resource("v1", "nodes").patch(name, patch, subresource="status")
+
+    async def _renew(self, name: str) -> None:
+        leases = self.client.resource("coordination.k8s.io/v1", "leases")
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": meta.now_micro()}
+        try:
+            await leases.patch(name, {"spec": spec}, "kube-node-lease")
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            lease = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": name, "namespace": "kube-node-lease"},
+                "spec": spec,
+            }
+            await leases.create(lease)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self.heartbeat)
+            for name in self.names:
+                if name not in self.silent:
+                    await self._renew(name)
+
+    async def _sync(self, key: str) -> None:
+        pod = self.pods.get(key)
+        if pod is None:
+            return
+        node = pod["spec"].get("nodeName")
+        namespace, name = meta.split_key(key)
+        if not node:
+            if meta.is_deleting(pod):
+                return
+            target = {"apiVersion": "v1", "kind": "Node", "name": next(self._next)}
+            binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+            await self._api.create(binding, namespace, name=name, subresource="binding")
+        elif node in self.silent or node not in self.names:
+            return
+        elif meta.is_deleting(pod):
+            with contextlib.suppress(ApiError):
+                await self._api.delete(name, namespace, grace_period_seconds=0, uid=meta.uid(pod))
+        elif (pod.get("status") or {}).get("phase", "Pending") == "Pending":
+            image = pod["spec"]["containers"][0]["image"]
+            await self._api.patch(name, self._running(image), namespace, subresource="status")
+
+    def _running(self, image: str) -> Object:
+        ready = "False" if image in self.broken_images else "True"
+        number = next(self._addresses)
+        now = meta.now_rfc3339()
+        ip = f"10.200.{number // 250}.{number % 250}"
+        conditions = [
+            {"type": type_, "status": ready, "lastTransitionTime": now} for type_ in ("Ready", "ContainersReady")
+        ]
+        return {
+            "status": {
+                "phase": "Running",
+                "podIP": ip,
+                "podIPs": [{"ip": ip}],
+                "startTime": now,
+                "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}, *conditions],
+            }
+        }
+
+
+def _node_condition(type_: str, state: str, reason: str, message: str) -> Object:
+    now = meta.now_rfc3339()
+    return {
+        "type": type_,
+        "status": state,
+        "reason": reason,
+        "message": message,
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }
+
+
+@contextlib.asynccontextmanager
+async def hollow_nodes(client: Client, *names: str, heartbeat: float = 10.0) -> AsyncIterator[Hollow]:
+    hollow = Hollow(client, list(names), heartbeat=heartbeat)
+    task = asyncio.ensure_future(hollow.run())
+    try:
+        yield hollow
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _play(kubeconfig: str, count: int) -> None:
+    async with Client(Config.load(kubeconfig)) as client:
+        await Hollow(client, [f"hollow-{n}" for n in range(1, count + 1)]).run()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kubeconfig")
+    parser.add_argument("--nodes", type=int, default=2)
+    given = parser.parse_args()
+    asyncio.run(_play(given.kubeconfig, given.nodes))
