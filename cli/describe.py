@@ -17,6 +17,10 @@ EXAMPLES = """  mk8s describe pod web-0
   mk8s describe nodes"""
 
 
+#: Nothing reports events about these, and kubectl does not look.
+_WITHOUT_EVENTS = ("Event", "Secret", "Namespace")
+
+
 def main(argv: list[str]) -> int:
     flags = parser("describe", "Show details of a resource or group of resources, and its events.", examples=EXAMPLES)
     flags.add_argument("words", nargs="*", metavar="TYPE[/NAME] [NAME...]")
@@ -48,7 +52,7 @@ async def describe_object(session: Session, item: selection.Selected, *, show_ev
     prose = Prose()
     describer = DESCRIBERS.get((item.resource.group, item.resource.kind), describe_generic)
     await describer(session, obj, prose)
-    if show_events and item.resource.kind != "Event":
+    if show_events and item.resource.kind not in _WITHOUT_EVENTS:
         prose.events(await events_about(session, obj))
     return prose.text()
 

@@ -49,7 +49,8 @@ async def describe_pod(session: Session, pod: Object, prose: Prose) -> None:
     prose.line(0, "Priority:", spec.get("priority") or 0)
     if spec.get("priorityClassName"):
         prose.line(0, "Priority Class Name:", spec["priorityClassName"])
-    prose.line(0, "Service Account:", spec.get("serviceAccountName") or "default")
+    if spec.get("serviceAccountName"):
+        prose.line(0, "Service Account:", spec["serviceAccountName"])
     node = spec.get("nodeName")
     prose.line(0, "Node:", f"{node}/{status.get('hostIP') or ''}" if node else "<none>")
     if status.get("startTime"):
@@ -66,25 +67,25 @@ async def describe_pod(session: Session, pod: Object, prose: Prose) -> None:
             prose.line(0, f"{name.capitalize()}:", status[name])
     prose.line(0, "IP:", status.get("podIP") or "")
     ips = status.get("podIPs") or []
-    prose.line(0, "IPs:", "" if ips else "<none>")
+    prose.line(0, "IPs:", *([] if ips else ["<none>"]))
     for entry in ips:
         prose.line(1, "IP:", entry["ip"])
     if _controller(pod):
         prose.line(0, "Controlled By:", _controller(pod))
     if spec.get("initContainers"):
-        _containers(prose, 0, "Init Containers", spec["initContainers"], status.get("initContainerStatuses"))
-    _containers(prose, 0, "Containers", spec["containers"], status.get("containerStatuses"))
+        _containers(prose, "Init Containers", spec["initContainers"], status.get("initContainerStatuses"), pod=pod)
+    _containers(prose, "Containers", spec["containers"], status.get("containerStatuses"), pod=pod)
     prose.conditions(status.get("conditions"), reasons=False)
     _volumes(prose, 0, spec.get("volumes"))
     if status.get("qosClass"):
         prose.line(0, "QoS Class:", status["qosClass"])
     prose.mapping(0, "Node-Selectors:", spec.get("nodeSelector"))
-    _tolerations(prose, spec.get("tolerations"))
+    _tolerations(prose, 0, spec.get("tolerations"))
 
 
-def _tolerations(prose: Prose, tolerations: list[Object] | None) -> None:
+def _tolerations(prose: Prose, level: int, tolerations: list[Object] | None) -> None:
     shown = []
-    for toleration in tolerations or []:
+    for toleration in sorted(tolerations or [], key=lambda t: t.get("key") or ""):
         text = toleration.get("key") or ""
         if toleration.get("value"):
             text += f"={toleration['value']}"
@@ -95,18 +96,21 @@ def _tolerations(prose: Prose, tolerations: list[Object] | None) -> None:
         if toleration.get("tolerationSeconds") is not None:
             text += f" for {toleration['tolerationSeconds']}s"
         shown.append(text)
-    prose.line(0, "Tolerations:", shown[0] if shown else "<none>")
+    prose.line(level, "Tolerations:", shown[0] if shown else "<none>")
     for text in shown[1:]:
-        prose.line(0, "", text)
+        prose.line(level, "", text)
 
 
-def _containers(prose: Prose, level: int, title: str, containers: list[Object], statuses: list[Object] | None) -> None:
+def _containers(
+    prose: Prose, title: str, containers: list[Object], statuses: list[Object] | None, *, pod: Object | None
+) -> None:
+    """``pod`` is None for a template: it stands one level in, but its containers' fields do not."""
     by_name = {status["name"]: status for status in statuses or []}
-    prose.line(level, f"{title}:")
+    prose.line(0 if pod else 1, f"{title}:")
     for container in containers:
+        prose.line(1, f"{'' if pod else ' '}{container['name']}:")
+        inner = 2
         status = by_name.get(container["name"])
-        prose.line(level + 1, f"{container['name']}:")
-        inner = level + 2
         if status:
             prose.line(inner, "Container ID:", status.get("containerID") or "")
         prose.line(inner, "Image:", container.get("image") or "")
@@ -129,14 +133,12 @@ def _containers(prose: Prose, level: int, title: str, containers: list[Object], 
         for name in ("liveness", "readiness", "startup"):
             if container.get(f"{name}Probe"):
                 prose.line(inner, f"{name.capitalize()}:", _probe(container[f"{name}Probe"]))
-        _environment(prose, inner, container)
+        _environment(prose, inner, container, pod)
         _mounts(prose, inner, container.get("volumeMounts") or [])
 
 
 def _ports(prose: Prose, level: int, ports: list[Object]) -> None:
-    shown = ", ".join(
-        f"{p['containerPort']}/{p.get('protocol', 'TCP')}" + (f" ({p['name']})" if p.get("name") else "") for p in ports
-    )
+    shown = ", ".join(f"{p['containerPort']}/{p.get('protocol', 'TCP')}" for p in ports)
     hosts = ", ".join(f"{p.get('hostPort', 0)}/{p.get('protocol', 'TCP')}" for p in ports)
     plural = "s" if len(ports) > 1 else ""
     prose.line(level, f"Port{plural}:", shown or "<none>")
@@ -192,7 +194,7 @@ def _probe(probe: Object) -> str:
     return f"unknown {timing}"
 
 
-def _environment(prose: Prose, level: int, container: Object) -> None:
+def _environment(prose: Prose, level: int, container: Object, pod: Object | None) -> None:
     if container.get("envFrom"):
         prose.line(level, "Environment Variables from:")
         for source in container["envFrom"]:
@@ -201,21 +203,23 @@ def _environment(prose: Prose, level: int, container: Object) -> None:
             prefix = f" with prefix '{source['prefix']}'" if source.get("prefix") else ""
             prose.line(level + 1, reference["name"], f"{kind}{prefix}", f"Optional: {_bool(reference.get('optional'))}")
     variables = container.get("env") or []
-    prose.line(level, "Environment:", "" if variables else "<none>")
+    prose.line(level, "Environment:", *([] if variables else ["<none>"]))
     for variable in variables:
-        prose.line(level + 1, f"{variable['name']}:", _variable(variable))
+        prose.line(level + 1, f"{variable['name']}:", _variable(variable, pod))
 
 
 def _bool(value: Any) -> str:
     return "true" if value else "false"
 
 
-def _variable(variable: Object) -> str:
+def _variable(variable: Object, pod: Object | None) -> str:
     source = variable.get("valueFrom")
     if not source:
         return variable.get("value") or ""
     if "fieldRef" in source:
-        return f" ({source['fieldRef'].get('apiVersion', 'v1')}:{source['fieldRef']['fieldPath']})"
+        path = source["fieldRef"]["fieldPath"]
+        value = _field_of(pod, path) if pod else ""
+        return f"{value} ({source['fieldRef'].get('apiVersion', 'v1')}:{path})"
     if "resourceFieldRef" in source:
         reference = source["resourceFieldRef"]
         return f"{reference.get('containerName') or ''} ({reference['resource']})"
@@ -226,8 +230,16 @@ def _variable(variable: Object) -> str:
     return ""
 
 
+def _field_of(pod: Object, path: str) -> str:
+    """The value of a downward field as far as the object shows it: ``metadata.name``, ``status.podIP``, one label."""
+    from cli.jsonpath import JSONPath, show
+
+    values = JSONPath("{." + path + "}").values(pod, missing_ok=True)
+    return show(values[0]) if values else ""
+
+
 def _mounts(prose: Prose, level: int, mounts: list[Object]) -> None:
-    prose.line(level, "Mounts:", "" if mounts else "<none>")
+    prose.line(level, "Mounts:", *([] if mounts else ["<none>"]))
     for mount in sorted(mounts, key=lambda m: m["mountPath"]):
         flags = ["ro" if mount.get("readOnly") else "rw"]
         if mount.get("subPath"):
@@ -248,29 +260,29 @@ _VOLUME_WORDS = {
 
 
 def _volumes(prose: Prose, level: int, volumes: list[Object] | None) -> None:
-    prose.line(level, "Volumes:", "" if volumes else "<none>")
+    prose.line(level, "Volumes:", *([] if volumes else ["<none>"]))
     for volume in volumes or []:
-        prose.line(level + 1, f"{volume['name']}:")
+        prose.line(1, f"{' ' * level}{volume['name']}:")
         kind = next((k for k in volume if k != "name"), "emptyDir")
         source = volume.get(kind) or {}
-        prose.line(level + 2, "Type:", _VOLUME_WORDS.get(kind, kind))
+        prose.line(2, "Type:", _VOLUME_WORDS.get(kind, kind))
         if kind == "configMap":
-            prose.line(level + 2, "Name:", source.get("name"))
-            prose.line(level + 2, "Optional:", _bool(source.get("optional")))
+            prose.line(2, "Name:", source.get("name"))
+            prose.line(2, "Optional:", _bool(source.get("optional")))
         elif kind == "secret":
-            prose.line(level + 2, "SecretName:", source.get("secretName"))
-            prose.line(level + 2, "Optional:", _bool(source.get("optional")))
+            prose.line(2, "SecretName:", source.get("secretName"))
+            prose.line(2, "Optional:", _bool(source.get("optional")))
         elif kind == "emptyDir":
-            prose.line(level + 2, "Medium:", source.get("medium") or "")
-            prose.line(level + 2, "SizeLimit:", source.get("sizeLimit") or "<unset>")
+            prose.line(2, "Medium:", source.get("medium") or "")
+            prose.line(2, "SizeLimit:", source.get("sizeLimit") or "<unset>")
         elif kind == "hostPath":
-            prose.line(level + 2, "Path:", source.get("path"))
-            prose.line(level + 2, "HostPathType:", source.get("type") or "")
+            prose.line(2, "Path:", source.get("path"))
+            prose.line(2, "HostPathType:", source.get("type") or "")
         elif kind == "persistentVolumeClaim":
-            prose.line(level + 2, "ClaimName:", source.get("claimName"))
-            prose.line(level + 2, "ReadOnly:", _bool(source.get("readOnly")))
+            prose.line(2, "ClaimName:", source.get("claimName"))
+            prose.line(2, "ReadOnly:", _bool(source.get("readOnly")))
         elif kind == "projected":
-            _projected(prose, level + 2, source)
+            _projected(prose, 2, source)
 
 
 def _projected(prose: Prose, level: int, projected: Object) -> None:
@@ -296,9 +308,13 @@ def pod_template(prose: Prose, template: Object) -> None:
     if spec.get("serviceAccountName"):
         prose.line(1, "Service Account:", spec["serviceAccountName"])
     if spec.get("initContainers"):
-        _containers(prose, 1, "Init Containers", spec["initContainers"], None)
-    _containers(prose, 1, "Containers", spec["containers"], None)
+        _containers(prose, "Init Containers", spec["initContainers"], None, pod=None)
+    _containers(prose, "Containers", spec["containers"], None, pod=None)
     _volumes(prose, 1, spec.get("volumes"))
+    if spec.get("priorityClassName"):
+        prose.line(1, "Priority Class Name:", spec["priorityClassName"])
+    prose.mapping(1, "Node-Selectors:", spec.get("nodeSelector"))
+    _tolerations(prose, 1, spec.get("tolerations"))
 
 
 # --- Workloads ------------------------------------------------------------------------------------------------------
@@ -344,8 +360,9 @@ async def describe_deployment(session: Session, deployment: Object, prose: Prose
         ]
         return ", ".join(texts) or "<none>"
 
-    prose.line(0, "OldReplicaSets:", created(old))
-    prose.line(0, "NewReplicaSet:", created([newest] if newest else []))
+    if owned:
+        prose.line(0, "OldReplicaSets:", created(old))
+        prose.line(0, "NewReplicaSet:", created([newest] if newest else []))
 
 
 async def describe_replica_set(session: Session, rs: Object, prose: Prose) -> None:
@@ -426,7 +443,7 @@ def _endpoints(slices: list[Object], port_name: str) -> str:
                 continue
             shown += [f"{address}:{port}" for address in endpoint["addresses"] for port in ports]
     more = f" + {len(shown) - 3} more..." if len(shown) > 3 else ""
-    return ",".join(shown[:3]) + more
+    return ",".join(shown[:3]) + more if shown else "<none>"
 
 
 async def describe_endpoints(session: Session, endpoints: Object, prose: Prose) -> None:
@@ -474,12 +491,15 @@ async def describe_node(session: Session, node: Object, prose: Prose) -> None:
         prose.line(1, "HolderIdentity:", lease_found["spec"].get("holderIdentity") or "<unset>")
         prose.line(1, "AcquireTime:", long_time(lease_found["spec"].get("acquireTime")) or "<unset>")
         prose.line(1, "RenewTime:", long_time(lease_found["spec"].get("renewTime")) or "<unset>")
+    else:
+        prose.line(0, "Lease:", f'Failed to get lease: leases.coordination.k8s.io "{meta["name"]}" not found')
     prose.line(0, "Conditions:")
     prose.line(1, "Type", "Status", "LastHeartbeatTime", "LastTransitionTime", "Reason", "Message")
     prose.line(1, "----", "------", "-----------------", "------------------", "------", "-------")
     for c in status.get("conditions") or []:
         times = long_time(c.get("lastHeartbeatTime")), long_time(c.get("lastTransitionTime"))
-        prose.line(1, c["type"], c["status"], *times, c.get("reason"), c.get("message"))
+        cells = [f"{c['type']} ", f"{c['status']} ", *(f"{t} " for t in times), f"{c.get('reason') or ''} "]
+        prose.line(1, *cells, c.get("message"))
     prose.line(0, "Addresses:")
     for address in status.get("addresses") or []:
         prose.line(1, f"{address['type']}:", address["address"])
@@ -494,6 +514,7 @@ async def describe_node(session: Session, node: Object, prose: Prose) -> None:
         "machineID": "Machine ID", "systemUUID": "System UUID", "bootID": "Boot ID", "kernelVersion": "Kernel Version",
         "osImage": "OS Image", "operatingSystem": "Operating System", "architecture": "Architecture",
         "containerRuntimeVersion": "Container Runtime Version", "kubeletVersion": "Kubelet Version",
+        "kubeProxyVersion": "Kube-Proxy Version",
     }  # fmt: skip
     for key, title in titles.items():
         prose.line(1, f"{title}:", info.get(key))
@@ -528,21 +549,23 @@ def _node_pods(prose: Prose, pods: list[Object], allocatable: dict[str, str]) ->
     prose.line(0, "Non-terminated Pods:", f"({len(pods)} in total)")
     prose.line(1, "Namespace", "Name", "", "CPU Requests", "CPU Limits", "Memory Requests", "Memory Limits", "Age")
     prose.line(1, "---------", "----", "", "------------", "----------", "---------------", "-------------", "---")
-    keys = (("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory"))
-    sums = {key: parse("0") for key in keys}
+    keys = [(kind, resource) for resource in ("cpu", "memory") for kind in ("requests", "limits")]
+    shown = ["cpu", "memory", "ephemeral-storage", *sorted(k for k in allocatable if k.startswith("hugepages-"))]
+    sums = {(kind, resource): parse("0") for resource in shown for kind in ("requests", "limits")}
     for pod in pods:
         cells = []
-        for key in keys:
+        for key in sums:
             amount = total(pod, *key)
             sums[key] += amount
-            cells.append(share(amount, key[1]))
+            if key in keys:
+                cells.append(share(amount, key[1]))
         meta = pod["metadata"]
         prose.line(1, meta["namespace"], meta["name"], "", *cells, age(meta.get("creationTimestamp")))
     prose.line(0, "Allocated resources:")
     prose.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)")
     prose.line(1, "Resource", "Requests", "Limits")
     prose.line(1, "--------", "--------", "------")
-    for resource in ("cpu", "memory"):
+    for resource in shown:
         prose.line(1, resource, share(sums["requests", resource], resource), share(sums["limits", resource], resource))
 
 
@@ -555,6 +578,38 @@ async def describe_namespace(session: Session, namespace: Object, prose: Prose) 
     prose.mapping(0, "Labels:", meta.get("labels"))
     prose.annotations(meta.get("annotations"))
     prose.line(0, "Status:", (namespace.get("status") or {}).get("phase"))
+    quotas, limits = await asyncio.gather(
+        session.client.resource("v1", "resourcequotas").list(meta["name"]),
+        session.client.resource("v1", "limitranges").list(meta["name"]),
+    )
+    prose.line(0, "")
+    if not quotas["items"]:
+        prose.line(0, "No resource quota.")
+    else:
+        prose.line(0, "Resource Quotas")
+    for quota in quotas["items"]:
+        prose.line(1, "Name:", quota["metadata"]["name"])
+        prose.line(1, "Resource", "Used", "Hard")
+        prose.line(1, "--------", "---", "---")
+        status = quota.get("status") or {}
+        for name, hard in sorted((status.get("hard") or {}).items()):
+            prose.line(1, name, (status.get("used") or {}).get(name, "0"), hard)
+    prose.line(0, "")
+    if not limits["items"]:
+        prose.line(0, "No LimitRange resource.")
+    else:
+        prose.line(0, "Resource Limits")
+        prose.line(1, "Type", "Resource", "Min", "Max", "Default Request", "Default Limit", "Max Limit/Request Ratio")
+        prose.line(1, "----", "--------", "---", "---", "---------------", "-------------", "-----------------------")
+    for limit in limits["items"]:
+        _limit_range(prose, limit)
+
+
+def _limit_range(prose: Prose, limit: Object) -> None:
+    fields = ("min", "max", "defaultRequest", "default", "maxLimitRequestRatio")
+    for item in limit["spec"]["limits"]:
+        for resource in sorted({key for field in fields for key in item.get(field) or {}}):
+            prose.line(1, item["type"], resource, *((item.get(field) or {}).get(resource, "-") for field in fields))
 
 
 async def describe_config_map(session: Session, config_map: Object, prose: Prose) -> None:
@@ -602,6 +657,16 @@ async def describe_service_account(session: Session, account: Object, prose: Pro
     prose.annotations(account["metadata"].get("annotations"))
     for field, title in (("imagePullSecrets", "Image pull secrets:"), ("secrets", "Mountable secrets:")):
         prose.line(0, title, ",".join(s["name"] for s in account.get(field) or []) or "<none>")
+    secrets = await session.client.resource("v1", "secrets").list(
+        account["metadata"]["namespace"], field_selector="type=kubernetes.io/service-account-token"
+    )
+    uid = account["metadata"]["uid"]
+    tokens = [s["metadata"]["name"] for s in secrets["items"] if _account_of(s) == uid]
+    prose.line(0, "Tokens:", ",".join(tokens) or "<none>")
+
+
+def _account_of(secret: Object) -> str:
+    return (secret["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.uid", "")
 
 
 async def describe_generic(session: Session, obj: Object, prose: Prose) -> None:

@@ -101,7 +101,7 @@ def _split(template: str) -> list[tuple[str, str]]:
         inner = template[opening + 1 : closing].strip()
         if inner == "end":
             pieces.append(("end", ""))
-        elif inner.startswith("range ") or inner == "range":
+        elif re.match(r"range\b", inner):
             pieces.append(("range", inner[5:].strip()))
         elif inner[:1] in "\"'" and inner[:1]:
             pieces.append(("text", _unquote(inner)))

@@ -39,7 +39,7 @@ def without_managed_fields(obj: Object) -> Object:
 
 
 def columns(rows: list[list[str]], *, header: list[str] | None = None, out: Any = None) -> None:
-    """Left-aligned columns three spaces apart, no blanks at the end of a line... except where kubectl has them."""
+    """Left-aligned columns three spaces apart; an empty last cell leaves its blanks, as kubectl does."""
     out = out or sys.stdout
     table = ([header] if header else []) + rows
     if not table:
@@ -47,7 +47,7 @@ def columns(rows: list[list[str]], *, header: list[str] | None = None, out: Any 
     widths = [max(len(row[i]) for row in table if i < len(row)) for i in range(max(map(len, table)))]
     for row in table:
         cells = [cell.ljust(widths[i]) for i, cell in enumerate(row[:-1])] + row[-1:]
-        out.write("   ".join(cells).rstrip() + "\n")
+        out.write("   ".join(cells) + "\n")
 
 
 def cell(value: Any) -> str:

@@ -37,9 +37,9 @@ class Prose:
     def line(self, level: int, *cells: Any) -> None:
         self._lines.append("  " * level + "\t".join("" if c is None else str(c) for c in cells))
 
-    def mapping(self, level: int, name: str, values: dict[str, str] | None, *, skip: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    def mapping(self, level: int, name: str, values: dict[str, str] | None) -> None:
         """Labels and the like, one ``k=v`` a line; ``<none>`` when there are none."""
-        shown = [f"{k}={v}" for k, v in sorted((values or {}).items()) if k not in skip]
+        shown = [f"{k}={v}" for k, v in sorted((values or {}).items())]
         self.line(level, name, shown[0] if shown else "<none>")
         for text in shown[1:]:
             self.line(level, "", text)
@@ -58,13 +58,15 @@ class Prose:
             self.line(0, "Namespace:", meta["namespace"])
 
     def conditions(self, conditions: list[Object] | None, *, reasons: bool) -> None:
+        """kubectl leaves a blank behind the type (and behind the status, where no reason follows)."""
         if not conditions:
             return
         self.line(0, "Conditions:")
         self.line(1, "Type", "Status", *(["Reason"] if reasons else []))
-        self.line(1, "----", "------", *(["------"] if reasons else []))
-        for condition in conditions:
-            self.line(1, condition["type"], condition["status"], *([condition.get("reason") or ""] if reasons else []))
+        if reasons:
+            self.line(1, "----", "------", "------")
+        for c in conditions:
+            self.line(1, f"{c['type']} ", *([c["status"], c.get("reason") or ""] if reasons else [f"{c['status']} "]))
 
     def events(self, events: list[Object]) -> None:
         if not events:
@@ -125,7 +127,4 @@ def align(lines: list[str], *, padding: int = 2) -> list[str]:
             for i in block:
                 widths[i][column] = width + padding
             block = []
-    return [
-        "".join(c.ljust(w) if w else c for c, w in zip(r, ws, strict=True)).rstrip()
-        for r, ws in zip(rows, widths, strict=True)
-    ]
+    return ["".join(c.ljust(w) for c, w in zip(r, ws, strict=True)) for r, ws in zip(rows, widths, strict=True)]

@@ -24,7 +24,8 @@ def api_resources_main(argv: list[str]) -> int:
 
 
 async def api_resources(session: Session, options: argparse.Namespace) -> int:
-    rows = await session.mapper.resources()
+    # Of a kind with several versions the preferred one, which the server lists first.
+    rows = list({(r.group, r.plural): r for r in reversed(await session.mapper.resources())}.values())[::-1]
     if options.namespaced is not None:
         rows = [r for r in rows if r.namespaced == (options.namespaced == "true")]
     if options.api_group is not None:

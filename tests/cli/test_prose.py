@@ -10,8 +10,8 @@ def test_a_line_without_a_tab_ends_the_columns_above_it() -> None:
     assert lines == ["a:  1", "title", "longer:  2"]
 
 
-def test_nothing_trails_at_the_end_of_a_line() -> None:
-    assert align(["Name:\tx", "IP:\t"])[1] == "IP:"
+def test_an_empty_last_cell_leaves_its_blanks_as_in_kubectl() -> None:
+    assert align(["Name:\tx", "IP:\t"])[1] == "IP:    "
 
 
 def test_several_labels_stand_below_the_first() -> None:
