@@ -13,6 +13,7 @@ import httpx
 from componentbase.health import HealthServer
 from componentbase.process import first_failure
 from kubeclient import ApiError, Client, Config, EventRecorder, Informer, InformerFactory, LeaderElector
+from kubeclient.informer import without_managed_fields
 from scheduler import metrics
 from scheduler.algorithm import Algorithm
 from scheduler.binding import PodWriter
@@ -106,7 +107,7 @@ async def run(options: argparse.Namespace) -> None:
         cert_file=options.tls_cert_file,
         key_file=options.tls_private_key_file,
     )
-    factory = InformerFactory(client)
+    factory = InformerFactory(client, transform=without_managed_fields)
     started = False
     health.add_check("informers", lambda: factory.unsynced() if started else "not started", ready_only=True)
     await health.start()
