@@ -158,12 +158,10 @@ def test_three_way_apply_keeps_what_others_added_and_reaches_what_is_wanted(data
 
 
 def test_apply_removes_only_what_the_last_apply_had() -> None:
-    last = pod(
-        {"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}, nodeName="n"
-    )
-    wanted = pod({"name": "a", "image": "2", "env": [{"name": "X", "value": "1"}]})
-    live = pod({"name": "a", "image": "1", "tty": True, "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}, {"name": "Z", "value": "3"}]},
-               SIDECAR, nodeName="n", priority=5)  # fmt: skip
+    x, y, z = ({"name": name, "value": "1"} for name in "XYZ")
+    last = pod({"name": "a", "image": "1", "env": [x, y]}, nodeName="n")
+    wanted = pod({"name": "a", "image": "2", "env": [x]})
+    live = pod({"name": "a", "image": "1", "tty": True, "env": [x, y, z]}, SIDECAR, nodeName="n", priority=5)
     patch = three_way(last, wanted, live, POD)
     assert patch == {
         "spec": {
@@ -182,9 +180,7 @@ def test_apply_removes_only_what_the_last_apply_had() -> None:
     merged = apply(live, patch, POD)
     assert merged["spec"]["priority"] == 5
     assert names(merged) == ["a", "sidecar"]
-    assert merged["spec"]["containers"][0] == {
-        "name": "a", "image": "2", "tty": True, "env": [{"name": "X", "value": "1"}, {"name": "Z", "value": "3"}],
-    }  # fmt: skip
+    assert merged["spec"]["containers"][0] == {"name": "a", "image": "2", "tty": True, "env": [x, z]}
 
 
 def test_a_changed_union_says_which_keys_stay() -> None:
