@@ -48,7 +48,7 @@ class Machine:
         if info.subresource:
             return await self._subresource(request)
         endpoint = self._context.endpoints.get(resource)
-        if info.verb not in resource.verbs or endpoint is None:
+        if info.verb not in resource.verbs or endpoint is None or (info.verb == "create" and info.name):
             raise _not_allowed(request)
         if resource.namespaced and not info.namespace and (info.name or info.verb == "create"):
             # An object of a namespaced kind has no place outside of a namespace.

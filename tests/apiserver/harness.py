@@ -110,6 +110,10 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 class Process:
     """A child with its output in a file; killed at the end."""
 
@@ -118,7 +122,9 @@ class Process:
         self.log = folder / f"{name}.log"
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "", **environment}
         with self.log.open("ab") as out:
-            self.popen = subprocess.Popen(list(map(str, command)), stdout=out, stderr=out, env=env, cwd=folder)
+            self.popen = subprocess.Popen(
+                list(map(str, command)), stdout=out, stderr=out, env=env, cwd=folder, preexec_fn=_unblock
+            )
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 10.0) -> int:
         if self.popen.poll() is None:
@@ -232,11 +238,13 @@ def main() -> int:
     # Nobody runs here who would make the accounts that pods need.
     flags = given.flags or ["--disable-admission-plugins=ServiceAccount"]
     server = ApiServer(given.folder, store, Pki(given.folder / "pki"), *flags)
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # they wait for sigwait, so that the children are stopped
     try:
         store.start()
         server.start()
         print(f"store {store.url}\nexport KUBECONFIG={server.kubeconfig}\nCtrl-C ends it", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(signals)
     finally:
         server.stop()
         store.stop()

@@ -1,0 +1,147 @@
+"""Lists: selectors, pages on one snapshot, versions, forms."""
+
+import pytest
+
+from tests.apiserver.conftest import Api
+from tests.apiserver.manifests import config_map, deployment, pod
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+def names(listed: dict) -> list[str]:
+    return [item["metadata"]["name"] for item in listed["items"]]
+
+
+@pytest.fixture
+async def ten(api: Api, namespace: str) -> str:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    for i in range(10):
+        await api.create(path, config_map(f"c{i}", {"n": str(i), "even": str(i % 2 == 0).lower()}))
+    return path
+
+
+async def test_a_list_names_its_kind_and_its_items_do_not(api: Api, ten: str) -> None:
+    listed = await api.get(ten)
+    assert (listed["kind"], listed["apiVersion"]) == ("ConfigMapList", "v1")
+    assert names(listed) == [f"c{i}" for i in range(10)]
+    assert all("kind" not in item for item in listed["items"])
+
+
+async def test_label_selectors_choose(api: Api, ten: str) -> None:
+    assert names(await api.get(ten, labelSelector="even=true")) == ["c0", "c2", "c4", "c6", "c8"]
+    assert names(await api.get(ten, labelSelector="n in (1,2),even!=true")) == ["c1"]
+    assert names(await api.get(ten, labelSelector="!even")) == []
+    status = await api.get(ten, code=400, labelSelector="n in (")
+    assert status["reason"] == "BadRequest"
+
+
+async def test_field_selectors_choose_and_unknown_ones_are_refused(api: Api, ten: str, namespace: str) -> None:
+    assert names(await api.get(ten, fieldSelector="metadata.name=c3")) == ["c3"]
+    assert names(await api.get(ten, fieldSelector="metadata.name!=c3"))[:4] == ["c0", "c1", "c2", "c4"]
+    everywhere = await api.get("/api/v1/configmaps", fieldSelector=f"metadata.namespace={namespace},metadata.name=c4")
+    assert names(everywhere) == ["c4"]
+    await api.get(ten, code=400, fieldSelector="data.x=1")
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    await api.create(pods, pod("here", nodeName="n1"))
+    await api.create(pods, pod("nowhere"))
+    assert names(await api.get(pods, fieldSelector="spec.nodeName=n1")) == ["here"]
+    assert names(await api.get(pods, fieldSelector="spec.nodeName=,status.phase=Pending")) == ["nowhere"]
+
+
+async def test_pages_show_one_snapshot_even_when_objects_change_meanwhile(api: Api, ten: str) -> None:
+    first = await api.get(ten, limit=4)
+    assert names(first) == ["c0", "c1", "c2", "c3"]
+    assert first["metadata"]["remainingItemCount"] == 6
+    await api.call("DELETE", f"{ten}/c5")
+    await api.create(ten, config_map("c55"))
+    second = await api.get(ten, limit=4, **{"continue": first["metadata"]["continue"]})
+    assert names(second) == ["c4", "c5", "c6", "c7"]
+    assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    assert second["metadata"]["remainingItemCount"] == 2
+    third = await api.get(ten, limit=4, **{"continue": second["metadata"]["continue"]})
+    assert names(third) == ["c8", "c9"]
+    assert "continue" not in third["metadata"]
+
+
+async def test_pages_with_a_selector_are_full_and_do_not_count_the_rest(api: Api, ten: str) -> None:
+    first = await api.get(ten, limit=2, labelSelector="even=true")
+    assert names(first) == ["c0", "c2"]
+    assert "remainingItemCount" not in first["metadata"]
+    token = first["metadata"]["continue"]
+    second = await api.get(ten, limit=2, labelSelector="even=true", **{"continue": token})
+    assert names(second) == ["c4", "c6"]
+
+
+async def test_a_broken_continue_token_is_a_bad_request(api: Api, ten: str) -> None:
+    for token in ("nonsense", "e30", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MX0"):
+        status = await api.get(ten, code=400, **{"continue": token})
+        assert status["message"].startswith("continue key is not valid")
+
+
+async def test_exact_versions_show_the_past(api: Api, ten: str) -> None:
+    before = (await api.get(ten))["metadata"]["resourceVersion"]
+    await api.call("DELETE", f"{ten}/c0")
+    past = await api.get(ten, resourceVersion=before, resourceVersionMatch="Exact")
+    assert len(past["items"]) == 10
+    assert past["metadata"]["resourceVersion"] == before
+    now = await api.get(ten, resourceVersion=before, resourceVersionMatch="NotOlderThan")
+    assert len(now["items"]) == 9
+    assert len((await api.get(ten, resourceVersion="0"))["items"]) == 9
+
+
+async def test_a_version_of_the_future_times_out_with_a_hint_to_retry(api: Api, ten: str) -> None:
+    status = await api.get(ten, code=504, resourceVersion="999999999")
+    assert status["reason"] == "Timeout"
+    assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+    assert status["details"]["retryAfterSeconds"] == 1
+
+
+async def test_combinations_that_make_no_sense_are_refused(api: Api, ten: str) -> None:
+    for query in (
+        {"resourceVersionMatch": "Exact"},
+        {"resourceVersionMatch": "Exact", "resourceVersion": "0"},
+        {"resourceVersionMatch": "Sometimes", "resourceVersion": "1"},
+        {"sendInitialEvents": "true"},
+    ):
+        status = await api.get(ten, code=422, **query)
+        assert 'ListOptions.meta.k8s.io "" is invalid' in status["message"]
+    await api.get(ten, code=400, resourceVersion="abc")
+    await api.get(ten, code=400, limit="abc")
+
+
+async def test_tables_have_upstreams_columns(api: Api, namespace: str) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    await api.create(path, deployment("web"))
+    table = await api.call("GET", path, headers={"accept": TABLE})
+    assert (table["kind"], table["apiVersion"]) == ("Table", "meta.k8s.io/v1")
+    columns = [c["name"] for c in table["columnDefinitions"] if not c["priority"]]
+    assert columns == ["Name", "Ready", "Up-to-date", "Available", "Age"]
+    assert table["rows"][0]["cells"][:4] == ["web", "0/3", 0, 0]
+    assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+    single = await api.call("GET", f"{path}/web", headers={"accept": TABLE}, params={"includeObject": "Object"})
+    assert single["rows"][0]["object"]["spec"]["replicas"] == 3
+
+
+async def test_metadata_alone_can_be_listed(api: Api, ten: str) -> None:
+    listed = await api.call("GET", ten, headers={"accept": PARTIAL})
+    assert (listed["kind"], listed["apiVersion"]) == ("PartialObjectMetadataList", "meta.k8s.io/v1")
+    assert "data" not in listed["items"][0]
+    assert listed["items"][0]["kind"] == "PartialObjectMetadata"
+
+
+async def test_forms_that_nobody_serves_are_not_acceptable(api: Api, ten: str) -> None:
+    for accept in ("text/html", "application/vnd.kubernetes.protobuf", "application/json;as=Chair;v=v1;g=meta.k8s.io"):
+        status = await api.call("GET", ten, code=406, headers={"accept": accept})
+        assert status["reason"] == "NotAcceptable"
+    await api.call("GET", ten, headers={"accept": "application/vnd.kubernetes.protobuf,application/json"})
+
+
+async def test_large_answers_are_compressed_for_those_who_ask(api: Api, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    await api.create(path, config_map("big", x="y" * 200_000))
+    response = await api.http.get(f"{path}/big", headers={"accept-encoding": "gzip"})
+    assert response.headers["content-encoding"] == "gzip"
+    assert len(response.json()["data"]["x"]) == 200_000
+    plain = await api.http.get(f"{path}/big", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
