@@ -8,7 +8,6 @@ from typing import Any
 
 from cli import printing, selection
 from cli.session import CliError, Session, execute, parser
-from cli.threeway import three_way_patch
 from kubeclient.rest import APPLY_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, ApiError
 
 Object = dict[str, Any]
@@ -157,12 +156,14 @@ async def apply_object(session: Session, item: selection.Selected, options: argp
 
 
 def _patch(item: selection.Selected, modified: Object, live: Object) -> tuple[Object, str]:
+    from apimachinery.patch import json_merge, strategic_diff
     from apimachinery.schema.definitions import schema_of_kind
 
     resource = item.resource
     schema = schema_of_kind(resource.group, resource.version, resource.kind)
-    patch = three_way_patch(schema, last_applied(live), modified, live)
-    return patch, STRATEGIC_MERGE_PATCH if schema is not None else MERGE_PATCH
+    if schema is None:
+        return json_merge.three_way(last_applied(live), modified, live), MERGE_PATCH
+    return strategic_diff.three_way(last_applied(live), modified, live, schema), STRATEGIC_MERGE_PATCH
 
 
 async def _server_side(session: Session, item: selection.Selected, options: argparse.Namespace) -> tuple[Object, str]:

@@ -26,3 +26,22 @@ def diff(original: Json, modified: Json) -> Json:
         elif original[key] != value or type(original[key]) is not type(value):
             patch[key] = diff(original[key], value)
     return patch
+
+
+def three_way(last: Json, modified: Json, live: Json) -> Json:
+    """What ``kubectl apply`` sends for kinds without a schema: changes from ``live``, and deletions of what only ``last`` had.
+
+    Lists are replaced as a whole; {} when nothing is to be done.
+    """
+    patch: dict[str, Json] = {}
+    for key, wanted in modified.items():
+        had = live.get(key)
+        if isinstance(wanted, dict) and isinstance(had, dict):
+            mine = last.get(key)
+            inner = three_way(mine if isinstance(mine, dict) else {}, wanted, had)
+            if inner:
+                patch[key] = inner
+        elif had != wanted:
+            patch[key] = wanted
+    patch.update((key, None) for key in last if key not in modified and key in live)
+    return patch

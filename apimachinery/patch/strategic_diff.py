@@ -78,7 +78,8 @@ def _merging_scalars(patch: Map, key: str, had: list[Json], wanted: list[Json], 
         patch[key] = added
     if gone:
         patch[f"$deleteFromPrimitiveList/{key}"] = gone
-    if had and (gone or had != wanted):
+    # What others put into the live list does not make an order: only what both have can stand differently.
+    if had and (added or gone or [v for v in had if v in wanted] != [v for v in wanted if v in had]):
         patch[f"$setElementOrder/{key}"] = wanted
 
 
@@ -99,7 +100,7 @@ def _merging_maps(
     gone = [{"$patch": "delete", merge_key: e[merge_key]} for name, e in owned.items() if name not in names]
     if changes or gone:
         patch[key] = changes + gone
-    if had and (changes or gone or list(current) != list(names)):
+    if had and (changes or gone or [n for n in current if n in names] != [n for n in names if n in current]):
         patch[f"$setElementOrder/{key}"] = [{merge_key: e[merge_key]} for e in names.values()]
 
 
