@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     for request in requests(options.member, options.apiserver, options.node):
         pki.ensure(request)
     _write_kubeconfigs(options, pki)
-    print(f"{options.folder}: {len(pki.made)} keys and certificates made" if pki.made else f"{options.folder}: all good")
+    print(
+        f"{options.folder}: {len(pki.made)} keys and certificates made" if pki.made else f"{options.folder}: all good"
+    )
     return 0
 
 

@@ -17,12 +17,13 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import guard, pidfile
+from cluster import guard, pidfile, zygote
 from cluster.home import Home, short_path
 from cluster.plan import REST, Process, plan
 from cluster.spec import Spec
@@ -69,7 +70,8 @@ class Supervisor:
         self.stopping = False
         self._gate: tuple[int, int] | None = None
         self._api_ports: list[int] = []
-        self._preloaded = False
+        self._ahead = deque((*zygote.FIRST, *zygote.SECOND))
+        self._preloading = 0.0
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -83,23 +85,29 @@ class Supervisor:
         self._record("supervisor", os.getpid())
         self._watch_signals()
         self._listen()
-        self._preload()
-        # After preloading: a fork shares the supervisor's memory then, and hardly has any of its own.
-        self._keep_guard()
         if resume:
             self.reload()
         while not self.stopping:
-            self._turn()
+            if self._ahead and not self.selector.select(0):
+                self._preload_next()
+            else:
+                self._turn()
         self.stop(lambda line: None)
         return 0
 
-    def _preload(self) -> None:
-        from cluster import zygote
-
+    def _preload_next(self) -> None:
+        """Import one more shared module; between two of them, whoever asks for something is answered."""
         began = time.monotonic()
-        zygote.preload()
-        self._preloaded = True
-        say(f"preloaded the shared modules in {time.monotonic() - began:.2f} s")
+        zygote.preload(self._ahead.popleft())
+        self._preloading += time.monotonic() - began
+        if not self._ahead:
+            say(f"preloaded the shared modules in {self._preloading:.2f} s")
+            # Only now: a fork shares the supervisor's memory, and the guard hardly has any of its own.
+            self._keep_guard()
+
+    def _preload_until(self, last: str) -> None:
+        while last in self._ahead:
+            self._preload_next()
 
     def _watch_signals(self) -> None:
         receive, send = socket.socketpair()
@@ -148,6 +156,9 @@ class Supervisor:
         if any(m.process and m.process.tier < REST for m in missing) and self._gate is None:
             self._gate = os.pipe2(os.O_CLOEXEC)  # type: ignore[attr-defined]
         for entry in sorted(missing, key=lambda m: m.process.tier if m.process else 0):
+            # The store and the API server import what only they need on the other core, while we go on importing here.
+            rest = entry.process is not None and entry.process.tier == REST
+            self._preload_until((zygote.SECOND if rest else zygote.FIRST)[-1])
             self._start(entry)
 
     def _adopt(self, entry: Managed) -> None:
@@ -175,8 +186,6 @@ class Supervisor:
         if entry.process is None:
             pid = guard.fork(self._successor, lambda pid: self._record(entry.name, pid, entry))
         else:
-            from cluster import zygote
-
             gate = self._gate[0] if self._gate and entry.process.tier == REST else -1
             log = self.home.log(entry.name)
             _rotate(log)

@@ -4,10 +4,12 @@ A fresh interpreter spends half a second importing the same libraries in every c
 nothing and shares their memory. The process that forks must have one thread only and no event loop.
 """
 
+import ast
 import contextlib
 import ctypes
 import gc
 import importlib
+import importlib.util
 import os
 import runpy
 import signal
@@ -19,64 +21,66 @@ from pathlib import Path
 
 from cluster.plan import Process
 
-#: What at least two components import, measured by what they had loaded when idle. Only imported: nothing here starts a thread.
-SHARED = (
-    "asyncio",
-    "asyncio.runners",
+#: What the store and the API server import, in an order that lets the caller stop between two. Only imported: nothing starts a thread.
+FIRST = (
     "argparse",
-    "base64",
-    "copy",
-    "email.parser",
-    "encodings.idna",
-    "hashlib",
-    "http",
-    "ipaddress",
-    "json",
     "logging",
+    "hashlib",
     "random",
-    "runpy",
-    "signal",
     "socket",
     "ssl",
-    "uuid",
+    "asyncio",
     "orjson",
     "uvloop",
     "httptools",
-    "h11",
-    "httpx",
+    "google.protobuf.internal.builder",
+    "google.protobuf.message",
+    "email.utils",
+    "uvicorn",
+    "uvicorn.protocols.http.httptools_impl",
+    "componentbase.flags",
+    "componentbase.logs",
+    "componentbase.process",
+)
+#: What at least two of the others import besides.
+SECOND = (
+    "uuid",
+    "ipaddress",
+    "encodings.idna",
+    "uvicorn.lifespan.off",
     "starlette.applications",
     "starlette.routing",
     "starlette.responses",
-    "uvicorn",
-    "uvicorn.protocols.http.httptools_impl",
-    "uvicorn.lifespan.off",
-    "yaml",
-    "componentbase.flags",
     "componentbase.health",
-    "componentbase.logs",
-    "componentbase.process",
+    "yaml",
+    "prometheus_client",
+    "h11",
+    "httpx",
     "kubeclient",
     "apimachinery.meta",
+    "apimachinery.errors",
+    "apimachinery.names",
+    "apimachinery.quantity",
+    "apimachinery.selectors",
 )
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def preload() -> None:
-    """Import :data:`SHARED`, then put everything out of the collector's sight, so that it does not touch shared pages."""
+def preload(module: str) -> None:
+    """Import one of the shared modules; without the collector, which would only touch what it cannot free."""
     gc.disable()
-    # httpx's own command line draws in rich (100 ms, 8 MB) wherever that happens to be installed; nobody here uses it.
-    absent = [name for name in ("rich", "click") if name not in sys.modules]
-    for name in absent:
-        sys.modules[name] = None  # type: ignore[assignment]
-    importlib.import_module("httpx")
-    for name in absent:
-        del sys.modules[name]
-    for module in SHARED:
+    if module == "httpx":
+        # Its command line draws in rich (100 ms, 8 MB) wherever that happens to be installed; nobody here uses it.
+        absent = [name for name in ("rich", "click") if name not in sys.modules]
+        for name in absent:
+            sys.modules[name] = None  # type: ignore[assignment]
         importlib.import_module(module)
-    gc.collect()
-    gc.freeze()
+        for name in absent:
+            del sys.modules[name]
+    else:
+        importlib.import_module(module)
 
 
 def fork(process: Process, log: Path, record: Callable[[int], None], gate: int = -1) -> int:
@@ -85,6 +89,8 @@ def fork(process: Process, log: Path, record: Callable[[int], None], gate: int =
     ``record(pid)`` runs in the child before anything else, so that no component can live without its pid file. With a
     ``gate`` (the read end of a pipe) the child imports its code at once, but runs it only when the other end closes.
     """
+    # Out of the collector's sight: in the child it would write to, and so copy, every page that is shared.
+    gc.freeze()
     pid = os.fork()
     if pid:
         return pid
@@ -121,11 +127,28 @@ def _run(process: Process, log: Path, record: Callable[[int], None], gate: int) 
     os.environ[IDENTITY_VARIABLE] = f"{socket.gethostname()}_{process.name}_{log.parent.parent.name}"
     sys.argv = [process.module, *process.flags]
     if gate >= 0:
-        importlib.import_module(f"{process.module}.__main__")
+        # Whatever cannot be imported here fails again, and loudly, when the component runs.
+        with contextlib.suppress(Exception):
+            import_ahead(process.module)
         os.read(gate, 1)
         os.close(gate)
-        sys.modules.pop(f"{process.module}.__main__", None)
     return _exit_code(lambda: runpy.run_module(process.module, run_name="__main__", alter_sys=True))
+
+
+def import_ahead(package: str) -> None:
+    """Import all that ``<package>.__main__`` mentions, also inside functions, without running it."""
+    spec = importlib.util.find_spec(f"{package}.__main__")
+    if spec is None or spec.origin is None:
+        return
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                importlib.import_module(alias.name)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            parent = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(parent, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")
 
 
 def _exit_code(main: Callable[[], object]) -> int:

@@ -17,7 +17,7 @@ from cluster.plan import Process  # noqa: E402
 from cluster.supervisor import Supervisor  # noqa: E402
 
 # Toys share nothing worth the time.
-zygote.SHARED = ("json",)
+zygote.FIRST = zygote.SECOND = ("json",)
 
 
 def planner(home: Home) -> tuple[list[Process], list[int]]:

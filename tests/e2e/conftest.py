@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def cluster(tmp_path: Path) -> Iterator[Running]:
 def another(tmp_path: Path) -> Iterator[Running]:
     """A second one, in a home of its own."""
     yield from _running(tmp_path / "other-home", "e2e")
+
+
+@pytest.fixture(scope="session")
+def busybox_image() -> str:
+    """An image with a shell and busybox in the Docker engine of this machine."""
+    subprocess.run([str(ROOT / "tests" / "images" / "build.sh")], check=True, capture_output=True, timeout=300)
+    return "mk8s.local/busybox"
 
 
 @pytest.fixture(scope="session")
