@@ -36,7 +36,9 @@ def call(
         with urllib.request.urlopen(request, context=context, timeout=20) as answer:
             return answer.status, json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+        content = error.read()
+        is_json = error.headers.get_content_type() == JSON
+        return error.code, json.loads(content) if is_json else {"text": content.decode().strip()}
 
 
 def changed(**spec: Any) -> bytes:
@@ -49,8 +51,6 @@ CASES: list[tuple[str, str, str, bytes | None, str, set[int], str]] = [
     ("broken JSON", "POST", DEPLOYMENTS, b'{"kind": ', JSON, {400}, ""),
     ("broken YAML", "POST", DEPLOYMENTS, b"kind: [", "application/yaml", {400}, ""),
     ("not an object", "POST", DEPLOYMENTS, b"[1, 2]", JSON, {400}, ""),
-    ("unknown group", "GET", "/apis/nope.example/v1/things", None, JSON, {404}, ""),
-    ("unknown resource", "GET", "/api/v1/namespaces/default/nothings", None, JSON, {404}, ""),
     (
         "unknown kind",
         "POST",
@@ -106,6 +106,14 @@ def test_the_server_refuses(
     assert mentions in json.dumps(status)
     assert two_nodes.record("apiserver-0").pid == pid
     assert two_nodes.record("apiserver-0").alive
+
+
+@pytest.mark.parametrize("path", ["/apis/nope.example/v1/things", "/api/v1/namespaces/default/nothings", "/nowhere"])
+def test_a_path_that_leads_nowhere_is_404(two_nodes: Running, path: str) -> None:
+    code, said = call(two_nodes, "GET", path)
+    assert (code, said) == (404, {"text": "404 page not found"}), "upstream's own words, which are no Status"
+    refused = two_nodes.kubectl_run("get", "--raw", path, check=False).stderr
+    assert refused == "Error from server (NotFound): the server could not find the requested resource\n"
 
 
 def test_a_conflict_is_409(two_nodes: Running) -> None:
