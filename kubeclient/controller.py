@@ -17,7 +17,7 @@ Reconcile = Callable[[str], Awaitable[None]]
 class Controller:
     """``reconcile(key)`` compares what is wanted with what is and does the next step; whatever it raises is retried.
 
-    Conflicts are routine (somebody was faster; the informer brings the news) and only logged for debugging. An
+    Conflicts, and objects that are gone, are routine (somebody was faster; the informer brings the news) and only logged for debugging. An
     exception that is not the server's or the network's is a defect of ours: logged with its traceback, and retried too,
     so that one bad object never stops the others.
     """
@@ -44,7 +44,8 @@ class Controller:
             try:
                 await self._reconcile(key)
             except ApiError as error:
-                level = logging.DEBUG if error.conflict or error.already_exists else logging.WARNING
+                routine = error.conflict or error.already_exists or error.not_found
+                level = logging.DEBUG if routine else logging.WARNING
                 log.log(level, "%s %s: %s", self.name, key, error)
                 self.queue.add_rate_limited(key)
             except (httpx.TransportError, TimeoutError) as error:

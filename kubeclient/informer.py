@@ -100,6 +100,10 @@ class Informer:
     def by_index(self, name: str, value: str) -> "builtins.list[Object]":
         return [self._objects[key] for key in self._indexes[name][1].get(value, ())]
 
+    def index_values(self, name: str) -> set[str]:
+        """Every value under which the index has an object."""
+        return set(self._indexes[name][1])
+
     @property
     def has_synced(self) -> bool:
         return self._synced.is_set()
