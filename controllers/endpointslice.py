@@ -222,7 +222,7 @@ class EndpointSliceLoop(Loop):
 
     def _node_updated(self, old: Object, new: Object) -> None:
         if meta.labels(old).get(ZONE) != meta.labels(new).get(ZONE):
-            for key in list(self.services.keys()):  # noqa: SIM118
+            for key in list(self.services.keys()):
                 self.queue.add(key)
 
     def _cache_is_behind(self, key: str) -> bool:

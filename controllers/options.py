@@ -36,5 +36,5 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.flag("unhealthy-zone-threshold", 0.55, "the fraction of unhealthy Nodes that makes a zone unhealthy")
     flags.flag("terminated-pod-gc-threshold", 12500, "how many ended pods are kept")
     flags.boolean("enable-garbage-collector", True, "delete what has lost its owners")
-    flags.flag("v", 0, "log verbosity; 4 and more for debugging")
+    flags.add_argument("-v", "--v", type=int, default=0, help="log verbosity; 4 and more for debugging")
     return flags.parse_args(argv)

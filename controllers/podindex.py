@@ -66,6 +66,10 @@ class PodIndex:
     def on_node(self, node: str) -> list[Object]:
         return self.informer.by_index("node", node)
 
+    def nodes(self) -> set[str]:
+        """The names of all nodes that pods are bound to."""
+        return self.informer.index_values("node")
+
     def _add(self, obj: Object) -> None:
         pod = Pod(obj)
         self._by_owner.setdefault(_owner(obj), {})[pod.key] = pod

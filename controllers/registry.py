@@ -47,6 +47,10 @@ LOOPS: tuple[Entry, ...] = (
     ),
     Entry("endpoints-controller", "endpoints:EndpointsLoop", ("v1/endpoints",), "endpoint"),
     Entry("namespace-controller", "namespace:NamespaceLoop", ("v1/namespaces",), "namespace"),
+    Entry("node-lifecycle-controller", "nodelifecycle:NodeLifecycleLoop", ("v1/nodes",), "nodelifecycle"),
+    Entry("taint-eviction-controller", "tainteviction:TaintEvictionLoop", ("v1/nodes",), "taint-eviction"),
+    Entry("pod-garbage-collector-controller", "podgc:PodGcLoop", ("v1/pods",), "podgc"),
+    Entry("garbage-collector-controller", "garbagecollector.loop:GarbageCollectorLoop", (), "garbagecollector"),
 )
 
 

@@ -85,6 +85,7 @@ class Hollow:
             for name in self.names:
                 if name not in self.silent:
                     await self._renew(name)
+                    await self.set_ready(name, "True")
 
     async def _sync(self, key: str) -> None:
         pod = self.pods.get(key)
