@@ -47,8 +47,23 @@ def usage() -> str:
     return "\n".join([*lines, "", "mk8s COMMAND --help says more. Begin with: mk8s up"])
 
 
+#: Flags that kubectl also takes before the command, each with a value.
+_LEADING = ("-n", "--namespace", "--kubeconfig", "--context", "--cluster-name", "--request-timeout")
+
+
+def command_first(arguments: list[str]) -> list[str]:
+    """``-n shop get pods`` as ``get -n shop pods``."""
+    leading: list[str] = []
+    rest = list(arguments)
+    while rest and rest[0].split("=")[0] in _LEADING:
+        take = 1 if "=" in rest[0] else 2
+        leading += rest[:take]
+        rest = rest[take:]
+    return [*rest[:1], *leading, *rest[1:]]
+
+
 def main(argv: list[str] | None = None) -> int:
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = command_first(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
