@@ -134,6 +134,10 @@ class PodNetwork:
             inside.put_route(Route(IPv4Network((gateway, 32)), None, link.index, _BOOT_PROTOCOL))
             inside.put_route(Route(_DEFAULT_ROUTE, gateway, link.index, _BOOT_PROTOCOL))
 
+    def address_of(self, sandbox: str) -> str:
+        """The IP it was given; empty when it has none."""
+        return self._ipam.owners().get(sandbox, "") if self._ipam is not None else ""
+
     async def detach(self, sandbox: str) -> None:
         """Take it all back; nothing there is fine."""
         if self._netlink is None or self._ipam is None:
