@@ -83,11 +83,14 @@ class Backend:
 
     # ---- copies
 
-    def copy_to(self, path: Path, compact: bool = False) -> None:
-        """Copy the last committed state to a new, synced file. Safe in a thread while the owner goes on writing."""
+    def copy_to(self, path: Path) -> None:
+        """Copy the last committed state to a new, synced file. Safe in a thread while the owner goes on writing.
+
+        Always compacting: LMDB's other way to copy waits for the write transaction to end, and ours never does.
+        """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            self.env.copyfd(fd, compact=compact)
+            self.env.copyfd(fd, compact=True)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -108,5 +111,5 @@ class Backend:
         """Give free pages back to the file system."""
         self.commit()
         copy = self.path.with_suffix(".defrag")
-        self.copy_to(copy, compact=True)
+        self.copy_to(copy)
         self.replace_with(copy)

@@ -39,6 +39,7 @@ class ServerConfig:
     peer_tls: TLS = field(default_factory=TLS)
     quota_bytes: int = 2 << 30
     snapshot_count: int = 10_000
+    keep_entries: int = 5_000
     max_request_bytes: int = 1536 * 1024
     max_txn_ops: int = 128
     progress_notify_seconds: float = 600.0
@@ -72,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
         p.add_argument(f"--{prefix}client-cert-auth", nargs="?", const=True, default=False, type=_boolean)
     p.add_argument("--quota-backend-bytes", type=int, default=0, help="space quota; 0 is 2 GiB")
     p.add_argument("--snapshot-count", type=int, default=10_000, help="applied entries between two marks in the log")
+    # etcd calls it --experimental-snapshot-catchup-entries, later --snapshot-catchup-entries.
+    p.add_argument(
+        "--snapshot-catchup-entries", "--experimental-snapshot-catchup-entries", type=int, default=5_000,
+        help="entries kept behind the applied one, so that a follower that lags a little needs no snapshot",
+    )  # fmt: skip
     p.add_argument("--max-request-bytes", type=int, default=1536 * 1024)
     p.add_argument("--max-txn-ops", type=int, default=128)
     p.add_argument("--auto-compaction-mode", default="periodic", choices=("periodic", "revision"))
@@ -123,6 +129,7 @@ def from_flags(argv: list[str]) -> ServerConfig:
         ),
         quota_bytes=flags.quota_backend_bytes or 2 << 30,
         snapshot_count=flags.snapshot_count,
+        keep_entries=flags.snapshot_catchup_entries,
         max_request_bytes=flags.max_request_bytes,
         max_txn_ops=flags.max_txn_ops,
         progress_notify_seconds=flags.experimental_watch_progress_notify_interval,

@@ -46,6 +46,7 @@ class Member:
         self.transport: Transport
         self.id = 0
         self.started = time.monotonic()
+        self._known_peers: dict[int, list[str]] = {}
         self._lock_fd = -1
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -62,6 +63,8 @@ class Member:
             if WAL.exists(self.folder / "wal"):
                 wal, recovered = WAL.open(self.folder / "wal")
                 raw = self._restart(recovered)
+                if not self.state.membership.members:
+                    await self._ask_who_we_are()  # we joined, and ended before the leader's state came
             else:
                 wal, raw = await self._first_start()
         except WALError as error:
@@ -74,6 +77,8 @@ class Member:
             election_seconds=config.election_ms / 1000,
             snapshot_count=config.snapshot_count,
         )
+        self.node.max_request_bytes = config.max_request_bytes
+        self.node.keep_entries = config.keep_entries
         self._connect()
         await self.transport.listen(config.listen_peer_urls)
         self._update_peers()
@@ -114,7 +119,9 @@ class Member:
             self.state.commit()
             start = Snapshot(_BOOTSTRAP_INDEX, _BOOTSTRAP_TERM, self.state.membership.conf_state())
         else:
-            await self._join()
+            self.id, cluster = await self._ask_who_we_are()
+            self._open_state()
+            self.state.membership.cluster_id = cluster
             start = Snapshot()
         metadata = {"member": self.id, "cluster": self.state.membership.cluster_id}
         wal = WAL.create(self.folder / "wal", json.dumps(metadata).encode(), start)
@@ -122,8 +129,8 @@ class Member:
         raw = RawNode(self._raft_config(), hard_state=state, snapshot=start, applied=self.state.applied)
         return wal, raw
 
-    async def _join(self) -> None:
-        """Learn from a member of the cluster who we are: somebody has added our peer address before."""
+    async def _ask_who_we_are(self) -> tuple[int, int]:
+        """Learn from a member of the cluster our id and its: somebody has added our peer address before."""
         config = self.config
         mine = set(config.initial_advertise_peer_urls)
         others = [url for urls in config.initial_cluster.values() for url in urls if url not in mine]
@@ -138,10 +145,9 @@ class Member:
                     continue
                 for member in known["members"]:
                     if set(member["peer_urls"]) & mine:
-                        self.id = member["id"]
-                        self._open_state()
-                        self.state.membership.cluster_id = known["cluster"]
-                        return
+                        # Until the leader's state comes, this is how we know whom to answer.
+                        self._known_peers = {m["id"]: m["peer_urls"] for m in known["members"]}
+                        return int(member["id"]), int(known["cluster"])
                 reasons.append(f"{url}: no member has the address {', '.join(sorted(mine))}")
             await asyncio.sleep(0.5)
         raise ConfigError(
@@ -228,9 +234,7 @@ class Member:
 
     def _update_peers(self) -> None:
         members = self.state.membership.members
-        peers = {id: list(m.peerURLs) for id, m in members.items() if id != self.id}
-        if not members:  # we are new here and know only where we were told to ask
-            return
+        peers = {id: list(m.peerURLs) for id, m in members.items()} if members else self._known_peers
         self.transport.set_peers(peers)
 
     def _on_removed(self) -> None:

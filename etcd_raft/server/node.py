@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 # The state goes to its file at the latest this long after a change, or after this many bytes; until then it is in the log.
 _COMMIT_SECONDS = 5.0
 _COMMIT_BYTES = 8 << 20
-# Entries kept in memory behind the applied index, so that a follower that lags a little needs no snapshot.
-_KEEP_ENTRIES = 5_000
 _MAX_PENDING = 10_000
 _READ_RETRY_SECONDS = 0.5
 
@@ -55,6 +53,8 @@ class Node:
         # As etcd: long enough for two elections on top of what a request may take.
         self.request_seconds = 5.0 + 2 * election_seconds
         self.snapshot_count = snapshot_count
+        self.max_request_bytes = 1536 * 1024
+        self.keep_entries = 5_000
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
         self.removed = False
@@ -63,6 +63,7 @@ class Node:
         self.proposals_applied = 0
         self.on_membership: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
+        self._tick_due = False
         self._ids = itertools.count(((self.id & 0xFFFF) << 48) | ((int(time.time() * 1000) & 0xFFFFFFFFFF) << 8))
         self._waiters: dict[int, asyncio.Future[Result]] = {}
         self._reads = ReadBatches(self)
@@ -97,9 +98,7 @@ class Node:
 
     async def run(self) -> None:
         """Drive until stopped; raises ``Fatal`` when this member cannot be trusted to go on."""
-        loop = asyncio.get_running_loop()
-        next_tick = loop.time() + self.tick_seconds
-        timer = loop.call_at(next_tick, self._wake.set)
+        self._arm_timer()
         if self.raft.is_singleton():
             self.raw.campaign()  # nobody to wait for
             self._wake.set()
@@ -107,12 +106,9 @@ class Node:
             while not self.stopped.is_set():
                 await self._wake.wait()
                 self._wake.clear()
-                now = loop.time()
-                if now >= next_tick:
-                    # After a pause of the process time has passed for the others, not for what we have yet to read.
+                if self._tick_due:
+                    self._tick_due = False
                     self._tick()
-                    next_tick = max(next_tick + self.tick_seconds, now + self.tick_seconds / 2)
-                    timer = loop.call_at(next_tick, self._wake.set)
                 self._rounds()
                 if self._busy_behind():
                     self._wake.set()
@@ -122,8 +118,18 @@ class Node:
             log.critical("%s", error)
             raise Fatal(str(error)) from error
         finally:
-            timer.cancel()
+            self._timer.cancel()
             self._fail_all(errors.STOPPED())
+
+    def _arm_timer(self) -> None:
+        # One tick at a time, however late it comes: after a pause of the process, what the others sent meanwhile is read
+        # before the next tick can find that nobody was heard.
+        self._timer = asyncio.get_running_loop().call_later(self.tick_seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._tick_due = True
+        self._arm_timer()
+        self._wake.set()
 
     def stop(self) -> None:
         self.stopped.set()
@@ -214,7 +220,7 @@ class Node:
         if term is not None and state.applied - self._marked >= min(self.snapshot_count, 1000):
             self.wal.release(Snapshot(state.applied, term, self.raft.conf_state()))
             self._marked = state.applied
-        keep = _KEEP_ENTRIES if len(self.raft.members()) > 1 else 100
+        keep = self.keep_entries if len(self.raft.members()) > 1 else 100
         self.raw.compact(max(0, self.raft.log.applied - keep))
 
     def receive_snapshot(self, message: Message, path: Any) -> None:
@@ -256,6 +262,8 @@ class Node:
             raise errors.TOO_MANY_REQUESTS
         request.id = next(self._ids)
         data = request.SerializeToString()
+        if len(data) > self.max_request_bytes:
+            raise errors.REQUEST_TOO_LARGE
         return await self._submit(request.id, lambda: self.raw.propose(data))
 
     async def propose_conf_change(self, change: ConfChange, context: Any) -> Result:
@@ -324,6 +332,8 @@ class Node:
             self.on_membership()
             if change.node == self.id and self.id in self.state.membership.removed:
                 self.removed = True
+                # Not at once: the others have yet to hear that it is committed, and the client that it is done.
+                asyncio.get_running_loop().call_later(self.election_seconds, self.stop)
         error = None if valid else errors.MEMBER_NOT_FOUND()
         self._resolve(id, Result(error=error, value=self.state.membership.sorted()))
 

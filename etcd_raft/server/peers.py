@@ -199,7 +199,7 @@ class Transport:
         for id in set(self.peers) - set(members):
             self._spawn(self.peers.pop(id).close())
         for id, urls in members.items():
-            if id == self.id or not urls:
+            if id == self.id:
                 continue
             if id in self.peers:
                 self.peers[id].urls = urls
@@ -341,8 +341,9 @@ class Transport:
             kind, body = await _read_frame(reader)
             if kind == _RAFT:
                 message = decode_message(body)
-                if not self.is_removed(message.sender):
-                    self.deliver(message)
+                if self.is_removed(message.sender):
+                    raise PeerError(f"member {message.sender:x} has been removed")  # it dials again and is told so
+                self.deliver(message)
             elif kind == _REQUEST:
                 self._spawn(self._answer(body, writer))
             elif kind == _SNAPSHOT:

@@ -32,7 +32,6 @@ class Services:
         self.member = member
         self.node = member.node
         self.state = member.state
-        self.max_request_bytes = member.config.max_request_bytes
 
     def header(self, revision: int | None = None) -> bytes:
         at = self.state.store.revision if revision is None else revision
