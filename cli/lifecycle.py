@@ -117,15 +117,20 @@ def _merge(result: "Result", progress: Progress) -> None:
     progress.done(f"merged into {target}; its current context is now mk8s-{result.home.name}")
 
 
+def _me() -> str:
+    """How the user called us: what we tell them to type next must work where they are."""
+    return os.environ.get("MK8S_COMMAND") or "mk8s"
+
+
 def _print_next_steps(result: "Result", *, merged: bool) -> None:
     name = "" if result.home.name == "default" else f" --name {result.home.name}"
     print()
     print(f"Cluster {result.home.name} is {'up' if result.changed else 'up, as before'}. Next:")
     if not merged:
         print(f"  export KUBECONFIG={result.home.kubeconfig}")
-    print("  kubectl get nodes          (or: mk8s get nodes)")
-    print(f"  mk8s status{name}")
-    print(f"  mk8s down{name}")
+    print(f"  kubectl get nodes          (or: {_me()} get nodes)")
+    print(f"  {_me()} status{name}")
+    print(f"  {_me()} down{name}")
 
 
 # -- down -----------------------------------------------------------------------------------------------------------
@@ -157,8 +162,8 @@ def down(argv: list[str]) -> int:
         said = "is down" if did else "was not running"
         name = "" if options.name == "default" else f" --name {options.name}"
         print(f"cluster {options.name} {said}; its data are kept in {home.path}")
-        print(f"  mk8s up{name}             resumes it")
-        print(f"  mk8s down{name} --purge   removes them")
+        print(f"  {_me()} up{name}             resumes it")
+        print(f"  {_me()} down{name} --purge   removes them")
     return 0
 
 

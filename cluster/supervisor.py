@@ -338,7 +338,8 @@ class Supervisor:
                 "name": m.name,
                 "pid": m.pid if m.running else 0,
                 "restarts": m.restarts,
-                "failures": m.failures,
+                # What failed often and then lived for long is well.
+                "failures": 0 if m.running and now - m.started >= STABLE else m.failures,
                 "last_exit": m.last_exit,
                 "age": now - m.started if m.running else 0.0,
                 "waiting": 0.0 if m.running else max(0.0, m.due - now),

@@ -49,10 +49,10 @@ def kubectl_of(version: str) -> str | None:
 
 
 class Running:
-    """``up`` may be called again; ``down`` is what the fixture does at the end."""
+    """``up`` may be called again; ``down`` is what the fixture does at the end. ``prefix`` goes before every ``mk8s``."""
 
-    def __init__(self, parent: Path, name: str) -> None:
-        self.parent, self.name = parent, name
+    def __init__(self, parent: Path, name: str, prefix: tuple[str, ...] = ()) -> None:
+        self.parent, self.name, self.prefix = parent, name, prefix
         self.home = Home(name, parent)
         self.kubectl_binary = kubectl_of("1.33") or shutil.which("kubectl") or "kubectl"
 
@@ -63,7 +63,7 @@ class Running:
 
     def mk8s(self, *arguments: str, check: bool = True, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [str(LAUNCHER), *arguments],
+            [*self.prefix, str(LAUNCHER), *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
