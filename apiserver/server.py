@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 #: Upstream's limit for a request's head.
 MAX_HEAD_BYTES = 1 << 20
 _KEEP_ALIVE_SECONDS = 180
+#: At the end: how long requests may still take, and how long their last bytes.
+_GRACE_SECONDS, _LAST_WRITE_SECONDS = 5.0, 0.05
 _NOT_READ = object()
 #: What an upgrading client may send before it is answered.
 _MAX_EARLY_BYTES = 1 << 20
@@ -136,7 +138,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """``stop`` ends it; requests under way get ``timeout_graceful_shutdown`` seconds."""
+    """``stop`` ends it."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -150,6 +152,24 @@ class Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what is under way; then connections are cut, for a client that idles never answers a TLS goodbye."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            await asyncio.wait(state.tasks, timeout=_GRACE_SECONDS)
+        for task in state.tasks:
+            task.cancel()
+        # One turn of the loop for what has just been written.
+        await asyncio.sleep(_LAST_WRITE_SECONDS)
+        for connection in list(state.connections):
+            connection.transport.abort()
 
     def stop(self) -> None:
         self.should_exit = True
@@ -180,7 +200,6 @@ def build(app: Any, cert_file: str, key_file: str, client_ca_file: str) -> Serve
         server_header=False,
         backlog=4096,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=5,
         ssl_certfile=cert_file,
         ssl_keyfile=key_file,
         ssl_ca_certs=client_ca_file,

@@ -129,7 +129,7 @@ class Process:
     def stop(self, number: int = signal.SIGTERM, seconds: float = 10.0) -> int:
         if self.popen.poll() is None:
             self.popen.send_signal(number)
-            if number == signal.SIGSTOP:
+            if number in (signal.SIGSTOP, signal.SIGCONT):
                 return 0
             try:
                 self.popen.wait(seconds)
