@@ -95,8 +95,6 @@ def _remove_pods(spec: Spec, home: Home) -> list[str]:
         folder = home.node(node)
         if folder.exists():
             command = [sys.executable, "-P", "-m", module, "--root-dir", str(folder), "--purge"]
-            if spec.runtime == "docker":
-                command += ["--node-name", node]
             running.append(
                 (
                     node,

@@ -224,6 +224,7 @@ def _add_node(result: Plan, spec: Spec, home: Home, number: int, node: str) -> N
         root_dir=home.node(node),
         container_runtime_endpoint={"native": "native://", "docker": "unix:///var/run/docker.sock"}[spec.runtime],
         cluster_domain=CLUSTER_DOMAIN,
+        cluster_cidr=spec.cluster_cidr,
         tls_cert_file=home.pki / f"kubelet-{node}-server.crt",
         tls_private_key_file=home.pki / f"kubelet-{node}-server.key",
         client_ca_file=home.pki / "ca.crt",
