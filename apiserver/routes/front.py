@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from apiserver.context import Context
-from apiserver.openapi import documents
+from apiserver.openapi import documents, v2_protobuf
 from apiserver.routes import discovery, version
 
 
@@ -73,7 +73,11 @@ def build(context: Context) -> FastAPI:
 
     @app.get("/openapi/v2")
     async def openapi_v2(request: Request) -> Response:
-        return _compressed(request, orjson.dumps(documents.v2_document()), {"vary": "Accept"})
+        wanted = request.headers.get("accept", "").split(",")[0].strip()
+        document = documents.v2_document()
+        if wanted == v2_protobuf.MEDIA_TYPE:
+            return _compressed(request, v2_protobuf.encode(document), {"vary": "Accept"}, "application/octet-stream")
+        return _compressed(request, orjson.dumps(document), {"vary": "Accept"})
 
     @app.exception_handler(404)
     async def not_found(request: Request, error: Exception) -> Response:
@@ -82,7 +86,9 @@ def build(context: Context) -> FastAPI:
     return app
 
 
-def _compressed(request: Request, body: bytes, headers: dict[str, str]) -> Response:
+def _compressed(
+    request: Request, body: bytes, headers: dict[str, str], media_type: str = "application/json"
+) -> Response:
     tag = discovery.etag(body)
     headers = {**headers, "etag": tag}
     if request.headers.get("if-none-match") == tag:
@@ -90,7 +96,7 @@ def _compressed(request: Request, body: bytes, headers: dict[str, str]) -> Respo
     if "gzip" in request.headers.get("accept-encoding", ""):
         body = gzip.compress(body, 1)
         headers["content-encoding"] = "gzip"
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
 def _not_found() -> Response:

@@ -26,7 +26,7 @@ def made(resource: Resource, seed: int) -> dict[str, Any]:
     obj: dict[str, Any] = decode(schema_for(resource), random_object(schema_for(resource), random))[0]
     obj |= {"apiVersion": resource.api_version, "kind": resource.kind}
     metadata = obj["metadata"]
-    metadata["name"] = random.choice(["web", "web", "Bad_Name", ""])
+    metadata["name"] = random.choice(["web", "web", "Bad_Name"])
     metadata.pop("namespace", None)
     if resource.namespaced:
         metadata["namespace"] = "default"
