@@ -77,7 +77,7 @@ async def _legacy(client: Client, document: dict[str, Any], root: str) -> list[A
         api_versions = [
             version["groupVersion"]
             for group in document.get("groups") or []
-            for version in sorted(group["versions"], key=lambda v, g=group: v != g.get("preferredVersion"))
+            for version in _preferred_first(group)
         ]
     lists = await asyncio.gather(*(client.json("GET", f"{root}/{version}") for version in api_versions))
     return [
@@ -86,3 +86,7 @@ async def _legacy(client: Client, document: dict[str, Any], root: str) -> list[A
         for row in listed.get("resources") or []
         if "/" not in row["name"]
     ]
+
+
+def _preferred_first(group: dict[str, Any]) -> list[dict[str, Any]]:
+    return sorted(group["versions"], key=lambda version: version != group.get("preferredVersion"))
