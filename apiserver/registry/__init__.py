@@ -5,6 +5,9 @@ HTTP machine asks, then ``pod.py`` and ``workloads.py`` for the richest answers.
 objects; allocation, storage and admission are elsewhere in ``apiserver``.
 """
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 from apimachinery.resources import RESOURCES, Resource
 from apiserver.registry import (
     autoscaling,
@@ -78,6 +81,24 @@ _BY_KIND: dict[str, type[Strategy]] = {
     "VolumeAttachment": storage.VolumeAttachmentStrategy,
 }
 
+# Every row of the resource table, so that a caller needs no default.
 STRATEGIES: dict[Resource, Strategy] = {r: _BY_KIND.get(r.kind, Strategy)(r) for r in RESOURCES}
 
-__all__ = ["STRATEGIES", "Strategy"]
+
+class Conversion(NamedTuple):
+    """Between the stored form of a kind and another served one; loses nothing either way."""
+
+    to_served: Callable[[dict[str, Any]], dict[str, Any]]
+    to_stored: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+_CONVERSIONS = {
+    ("autoscaling", "v1"): Conversion(autoscaling.to_v1, autoscaling.to_v2),
+    ("events.k8s.io", "v1"): Conversion(event.to_events, event.to_core),
+}
+# Only rows whose objects are stored in another version.
+CONVERSIONS: dict[Resource, Conversion] = {
+    r: _CONVERSIONS[r.group, r.version] for r in RESOURCES if r.stored and r.stored_api_version != r.api_version
+}
+
+__all__ = ["CONVERSIONS", "STRATEGIES", "Conversion", "Strategy"]

@@ -195,6 +195,7 @@ def to_v2(hpa: Object) -> Object:
     for field in ("conditions", "currentMetrics"):
         if isinstance(kept[field], list):
             status[field] = kept[field]
+    status.setdefault("currentMetrics", [])
     return {**hpa, "apiVersion": _V2, "metadata": _annotated(hpa, annotations), "spec": spec, "status": status}
 
 

@@ -223,7 +223,7 @@ def _schedule(spec: Object) -> list[FieldError]:
         return []
     fields = schedule.split()
     if len(fields) != 5:
-        detail = f"expected exactly 5 fields, found {len(fields)}: {fields}".replace("'", "").replace(",", "")
+        detail = f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
         return [invalid_value("spec.schedule", schedule, detail)]
     wrong = next((f for f in fields if not _CRON_FIELD.fullmatch(f)), None)
     return [invalid_value("spec.schedule", schedule, f"failed to parse int from {wrong}")] if wrong else []

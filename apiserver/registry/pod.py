@@ -1,14 +1,26 @@
 """Pods: the strategy, and what a row of ``kubectl get pods`` says."""
 
+from collections.abc import Callable
 from typing import Any
 
 from apimachinery import duration, errors, meta, names
 from apimachinery.errors import FieldError
 from apimachinery.table import Column
+from apiserver.registry import objectmeta
 from apiserver.registry.pod_defaults import default_pod
 from apiserver.registry.pod_rules import validate_pod_spec, validate_pod_update
+from apiserver.registry.pod_subresources import (
+    bind,
+    keep_all_but_ephemeral_containers,
+    keep_all_but_resources,
+    validate_binding,
+    validate_ephemeral_containers_update,
+    validate_resize,
+)
 from apiserver.registry.qos import qos_class
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
+
+__all__ = ["PodStrategy", "bind", "pod_warnings", "validate_binding"]
 
 _COLUMNS = (
     NAME,
@@ -103,6 +115,27 @@ class PodStrategy(Strategy):
         elif addresses and not status.get("podIP"):
             status["podIP"] = addresses[0].get("ip", "")
 
+    def before_ephemeral_containers_update(self, new: Object, old: Object) -> None:
+        """``/ephemeralcontainers``: ``kubectl debug``."""
+        self._before_subresource(new, old, keep_all_but_ephemeral_containers, validate_ephemeral_containers_update)
+
+    def before_resize(self, new: Object, old: Object) -> None:
+        """``/resize``: other resources for running containers."""
+        self._before_subresource(new, old, keep_all_but_resources, validate_resize)
+
+    def _before_subresource(
+        self,
+        new: Object,
+        old: Object,
+        keep: Callable[[Object, Object], None],
+        validate: Callable[[Object, Object], list[FieldError]],
+    ) -> None:
+        self._carry_over(new, old)
+        keep(new, old)
+        if new["spec"] != old["spec"]:
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        self._refuse(new, objectmeta.validate_update(new["metadata"], old["metadata"]) + validate(new, old))
+
     def rules(self, obj: Object) -> list[FieldError]:
         return validate_pod_spec(obj["spec"])
 
@@ -160,32 +193,6 @@ class PodStrategy(Strategy):
             status.get("nominatedNodeName") or "<none>",
             _readiness_gates(obj),
         ]
-
-
-def bind(pod: Object, node: str, annotations: dict[str, str] | None = None, now: str | None = None) -> None:
-    """What ``pods/NAME/binding`` does: assigns the pod, once."""
-    spec = pod["spec"]
-    if pod["metadata"].get("deletionTimestamp"):
-        raise ValueError(f"pod {pod['metadata']['name']} is being deleted, cannot be assigned to a host")
-    if spec.get("nodeName"):
-        raise ValueError(f"pod {pod['metadata']['name']} is already assigned to node {errors.quote(spec['nodeName'])}")
-    if spec.get("schedulingGates"):
-        raise ValueError(f"pod {pod['metadata']['name']} has non-empty .spec.schedulingGates")
-    spec["nodeName"] = node
-    if annotations:
-        pod["metadata"].setdefault("annotations", {}).update(annotations)
-    condition = {"type": "PodScheduled", "status": "True", "lastProbeTime": None}
-    meta.set_condition(pod.setdefault("status", {}), condition, now)
-
-
-def validate_binding(binding: Object) -> list[FieldError]:
-    target = binding.get("target") or {}
-    found: list[FieldError] = []
-    if target.get("kind", "") not in ("", "Node"):
-        found.append(errors.not_supported("target.kind", target["kind"], ("Node", "<empty>")))
-    if not target.get("name"):
-        found.append(errors.required("target.name"))
-    return found
 
 
 def _status_rules(new: Object, old: Object) -> list[FieldError]:

@@ -142,7 +142,7 @@ def _deployment_strategy(strategy: Object) -> list[FieldError]:
 def _no_more_than_replicas(status: Object, *fields: str) -> list[FieldError]:
     replicas = status.get("replicas", 0)
     return [
-        invalid_value(f"status.{f}", status[f], "cannot be greater than status.replicas")
+        invalid_value(f"status.{f}", status.get(f, 0), "cannot be greater than status.replicas")
         for f in fields
         if status.get(f, 0) > replicas
     ]
@@ -173,7 +173,8 @@ class ReplicaSetStrategy(Workload):
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
         spec.setdefault("replicas", 1)
-        default_template(spec.setdefault("template", {}))
+        if "template" in spec:
+            default_template(spec["template"])
 
     def rules(self, obj: Object) -> list[FieldError]:
         spec = obj["spec"]
@@ -215,7 +216,7 @@ class ReplicationControllerStrategy(ReplicaSetStrategy):
 
     def default(self, obj: Object) -> None:
         super().default(obj)
-        labels = (obj["spec"]["template"].get("metadata") or {}).get("labels")
+        labels = ((obj["spec"].get("template") or {}).get("metadata") or {}).get("labels")
         if labels:
             obj["spec"].setdefault("selector", dict(labels))
             obj["metadata"].setdefault("labels", dict(labels))
@@ -226,7 +227,9 @@ class ReplicationControllerStrategy(ReplicaSetStrategy):
         selector = spec.get("selector") or {}
         if not selector:
             found.append(required("spec.selector"))
-        template = spec.get("template") or {}
+        template = spec.get("template")
+        if template is None:
+            return [*found, required("spec.template")]
         labels = (template.get("metadata") or {}).get("labels") or {}
         if any(labels.get(k) != v for k, v in selector.items()):
             detail = "`selector` does not match template `labels`"

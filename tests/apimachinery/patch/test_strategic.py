@@ -1,11 +1,10 @@
 """Strategic merge patches: lists merge by key, directives work, order follows the rules, and computed patches arrive."""
 
 import copy
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from apimachinery.patch import PatchError
 from apimachinery.patch.strategic import apply
@@ -136,25 +135,40 @@ def normal(value: dict[str, Any], of: Schema) -> dict[str, Any]:
     return decoded
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.data())
-def test_a_computed_patch_leads_to_the_new_object(data: st.DataObject) -> None:
-    of = data.draw(st.sampled_from([DEPLOYMENT, POD, SERVICE]))
-    original, modified = normal(data.draw(mergeable(of)), of), normal(data.draw(mergeable(of)), of)
-    patch = two_way(original, modified, of)
-    assert normal(apply(original, patch, of), of) == modified
-    assert two_way(modified, modified, of) == {}
+@pytest.mark.parametrize("kind", [("apps/v1", "Deployment"), ("v1", "Pod"), ("v1", "Service"), ("v1", "Node")])
+def test_a_computed_patch_leads_to_the_new_object(kind: tuple[str, str]) -> None:
+    of = schema(*kind)
+    for seed in range(150):
+        random = Random(seed)
+        original, modified = normal(mergeable(of, random), of), normal(mergeable(of, random), of)
+        patch = two_way(original, modified, of)
+        assert normal(apply(original, patch, of), of) == modified, seed
+        assert two_way(modified, modified, of) == {}
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.data())
-def test_three_way_apply_keeps_what_others_added_and_reaches_what_is_wanted(data: st.DataObject) -> None:
-    of = data.draw(st.sampled_from([POD, SERVICE]))
-    last, wanted = normal(data.draw(mergeable(of)), of), normal(data.draw(mergeable(of)), of)
-    # What is live is what was applied last: then three ways are two.
-    assert normal(apply(last, three_way(last, wanted, last, of), of), of) == wanted
-    # And applying again changes nothing.
-    assert three_way(wanted, wanted, wanted, of) == {}
+@pytest.mark.parametrize("kind", [("apps/v1", "Deployment"), ("v1", "Pod"), ("v1", "Service")])
+def test_three_way_apply_reaches_what_is_wanted_and_then_rests(kind: tuple[str, str]) -> None:
+    of = schema(*kind)
+    for seed in range(150):
+        random = Random(seed)
+        last, wanted = normal(mergeable(of, random), of), normal(mergeable(of, random), of)
+        # What is live is what was applied last: then three ways are two.
+        assert normal(apply(last, three_way(last, wanted, last, of), of), of) == wanted, seed
+        assert three_way(wanted, wanted, wanted, of) == {}
+
+
+@pytest.mark.parametrize("kind", [("v1", "Pod"), ("v1", "Service")])
+def test_three_way_apply_never_removes_what_it_did_not_set(kind: tuple[str, str]) -> None:
+    of = schema(*kind)
+    for seed in range(150):
+        random = Random(seed)
+        wanted, others = normal(mergeable(of, random), of), normal(mergeable(of, random), of)
+        merged = apply(others, three_way({}, wanted, others, of), of)
+        kept = set(others.get("metadata", {}).get("annotations") or ()) | set(others["spec"].get("nodeSelector") or ())
+        now = set(merged.get("metadata", {}).get("annotations") or ()) | set(merged["spec"].get("nodeSelector") or ())
+        assert kept <= now, seed
+        names_before = {repr(c.get("name")) for c in others["spec"].get("containers") or ()}
+        assert names_before <= {repr(c.get("name")) for c in merged["spec"].get("containers") or ()}, seed
 
 
 def test_apply_removes_only_what_the_last_apply_had() -> None:

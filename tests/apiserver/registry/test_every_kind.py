@@ -11,7 +11,7 @@ import pytest
 from apimachinery.errors import StatusError
 from apimachinery.resources import RESOURCES, Resource
 from apimachinery.schema import decode, schema_for
-from apiserver.registry import STRATEGIES
+from apiserver.registry import CONVERSIONS, STRATEGIES
 from tests.apimachinery.objects import random_object
 
 SERVED = [r for r in RESOURCES if r.stored]
@@ -91,6 +91,19 @@ def test_defaults_are_set_once(resource: Resource) -> None:
         assert obj == once
         again, unknown = decode(schema, once)
         assert (again, unknown) == (once, [])
+
+
+@pytest.mark.parametrize("resource", CONVERSIONS, ids=lambda r: r.api_version)
+def test_two_versions_of_one_kind_lose_nothing(resource: Resource) -> None:
+    conversion = CONVERSIONS[resource]
+    stored = next(r for r in SERVED if r.kind == resource.kind and r.api_version == resource.stored_api_version)
+    for obj in objects(stored):
+        STRATEGIES[stored].default(obj)
+        served = conversion.to_served(copy.deepcopy(obj))
+        assert served["apiVersion"] == resource.api_version
+        # what is served is a whole object of that version
+        assert decode(schema_for(resource), served)[1] == []
+        assert conversion.to_stored(served) == obj
 
 
 @every_kind

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from apiserver.registry.pod import bind, validate_binding
+from apimachinery.errors import StatusError
+from apimachinery.resources import by_kind
+from apiserver.registry.pod import PodStrategy, bind, validate_binding
 from apiserver.registry.pod_defaults import default_template
 from tests.apiserver.registry.made import changed, create, pod, refusals, row, strategy_of, update, update_refusals
+
+POD = by_kind("v1", "Pod")
+assert POD is not None
 
 
 def test_a_bare_pod_gets_upstreams_defaults() -> None:
@@ -315,3 +320,40 @@ def test_hidden_variables_are_warned_of() -> None:
     assert strategy_of(made).warnings(made) == [
         'spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply'
     ]
+
+
+def test_debug_containers_are_added_and_never_taken_back() -> None:
+    made = create(pod())
+    strategy = PodStrategy(POD)
+    debug = {"name": "debug", "image": "busybox", "targetContainerName": "c"}
+    new = changed(changed(made, "spec/ephemeralContainers", [debug]), "spec/hostname", "ignored")
+    strategy.default(new)
+    strategy.before_ephemeral_containers_update(new, made)
+    assert "hostname" not in new["spec"]
+    assert new["metadata"]["generation"] == 2
+    gone = changed(new, "spec/ephemeralContainers", None)
+    with pytest.raises(StatusError, match='existing ephemeral containers "debug" may not be removed'):
+        strategy.before_ephemeral_containers_update(gone, new)
+    lost = changed(made, "spec/ephemeralContainers", [{**debug, "targetContainerName": "x"}])
+    with pytest.raises(StatusError, match=r'spec.ephemeralContainers\[0\].targetContainerName: Not found: "x"'):
+        strategy.before_ephemeral_containers_update(lost, made)
+
+
+def test_a_resize_changes_cpu_and_memory_within_the_class() -> None:
+    made = create(container(resources={"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}))
+    strategy = PodStrategy(POD)
+    larger = changed(changed(made, "spec/containers/0/resources/requests/cpu", "2"), "spec/containers/0/image", "x")
+    strategy.before_resize(larger, made)
+    assert larger["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "2"
+    assert larger["spec"]["containers"][0]["image"] == "i:1"
+    assert larger["metadata"]["generation"] == 2
+    for resources, why in (
+        ({"requests": {"cpu": "1", "memory": "1Gi"}}, "resource limits cannot be removed"),
+        ({}, "Pod QOS Class may not change as a result of resizing"),
+        (
+            {**made["spec"]["containers"][0]["resources"], "limits": {"memory": "2Gi", "example.com/gpu": "1"}},
+            "only cpu and memory",
+        ),
+    ):
+        with pytest.raises(StatusError, match=why):
+            strategy.before_resize(changed(made, "spec/containers/0/resources", resources), made)
