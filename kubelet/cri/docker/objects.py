@@ -235,6 +235,8 @@ def container_status(details: dict[str, Any]) -> api.ContainerStatus:
         status.state, status.reason = ContainerState.EXITED, "ContainerCannotRun"
         status.started_at = status.finished_at = status.created_at
     elif status.state is ContainerState.EXITED:
+        # The engine notes the start after the process may have ended already.
+        status.finished_at = max(status.finished_at, status.started_at)
         finished = "Completed" if status.exit_code == 0 else "Error"
         status.reason = "OOMKilled" if state["OOMKilled"] else finished
     return status

@@ -5,13 +5,13 @@ node's key, then the directory. Network links end with the namespaces of the pod
 """
 
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
 
 from kubelet.cri.native.cgroups import Cgroups, detect
 from kubelet.cri.native.images import default_store
+from kubelet.cri.native.records import remove_tree
 from kubelet.cri.native.runtime import cgroup_key, kill_process, state_directory
 from kubelet.cri.native.spawning import MARK
 
@@ -62,7 +62,8 @@ def purge(root_dir: str, *, keep_data: bool = False) -> list[str]:
     for container in Path(state_dir, "containers").glob("*"):
         Path(default_store(root_dir), "in-use", container.name).unlink(missing_ok=True)
     if not keep_data:
-        shutil.rmtree(state_dir, ignore_errors=True)
-        if os.path.exists(state_dir):
-            problems.append(f"{state_dir} cannot be removed")
+        try:
+            remove_tree(Path(state_dir))
+        except OSError as e:
+            problems.append(f"{e.filename or state_dir} cannot be removed: {e.strerror}")
     return problems

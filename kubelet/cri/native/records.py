@@ -6,6 +6,7 @@ beside the latter the container's monitor writes ``started`` and ``exit`` (see :
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class Records:
                 found.append(decode(orjson.loads((directory / name).read_bytes())))
             except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
                 # The kubelet died before it was written (or while it was removed): it never existed for anybody.
-                shutil.rmtree(directory, ignore_errors=True)
+                remove_tree(directory)
         return found
 
     def sandbox_directory(self, id: str) -> Path:
@@ -101,14 +102,14 @@ class Records:
         self.containers[record.id] = record
 
     def remove_sandbox(self, id: str) -> None:
-        shutil.rmtree(self.sandbox_directory(id), ignore_errors=True)
+        remove_tree(self.sandbox_directory(id))
         self.sandboxes.pop(id, None)
 
     def remove_container(self, id: str) -> None:
         # The record goes first: a directory without one is rubbish that the next start sweeps up.
         directory = self.container_directory(id)
         (directory / "container.json").unlink(missing_ok=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory)
         self.containers.pop(id, None)
 
     def refresh(self, record: ContainerRecord) -> None:
@@ -140,6 +141,25 @@ def reason(record: ContainerRecord) -> str:
     if record.oom_killed:
         return "OOMKilled"
     return "Completed" if record.exit_code == 0 else "Error"
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all below it; raises ``OSError`` for what cannot be removed.
+
+    overlayfs leaves a directory without any permission in its work directory, which stops a user who is not root.
+    """
+
+    def open_up(function: Callable[..., object], place: str, _error: object) -> None:
+        if not os.path.lexists(place):
+            return
+        os.chmod(os.path.dirname(place), 0o700)
+        if function in (os.unlink, os.rmdir):
+            function(place)
+        else:
+            os.chmod(place, 0o700)
+            shutil.rmtree(place)
+
+    shutil.rmtree(path, onerror=open_up)
 
 
 def replace(path: Path, data: bytes) -> None:

@@ -65,7 +65,10 @@ def build(spec: dict[str, Any], trees: Trees, note: Callable[[str], None]) -> No
     devices = {name: syscalls.open_tree("/dev/" + name, recursive=False) for name in _DEVICES}
     mount("", "/", "", MS_REC | MS_PRIVATE)
     root = spec["directory"] + "/rootfs"
-    _overlay(spec, root, note)
+    if spec["mode"] == "user" and list(spec["lower"]) == ["/"]:
+        _host_root(spec["directory"], root)
+    else:
+        _overlay(spec, root, note)
     for path in spec["hide"]:
         _hide(root, path)
     _proc(root, spec, note)
@@ -110,6 +113,37 @@ def _overlay(spec: dict[str, Any], root: str, note: Callable[[str], None]) -> No
         posix.mkdir(scratch + "/work")
         attempt(scratch)
         note("the state directory cannot hold an overlay's upper layer: the container's writes are kept in memory")
+
+
+def _host_root(directory: str, root: str) -> None:
+    """The host's root for an unprivileged user: an overlay a directory, because the kernel refuses one over ``/`` to those
+    who may not see what the mounts below it cover. What cannot be overlaid for that reason is bound read-only."""
+    mount(directory + "/upper", root, "", MS_BIND)
+    for name in posix.listdir("/"):
+        source, target = "/" + name, f"{root}/{name}"
+        info = posix.lstat(source)
+        if stat.S_ISLNK(info.st_mode):
+            posix.symlink(posix.readlink(source), target)
+        elif stat.S_ISDIR(info.st_mode):
+            posix.mkdir(target, info.st_mode & 0o777)
+            if name not in ("proc", "sys", "dev"):
+                _host_directory(source, target, f"{directory}/parts/{name}")
+
+
+def _host_directory(source: str, target: str, part: str) -> None:
+    for place in (dirname(part), part, part + "/upper", part + "/work"):
+        try:
+            posix.mkdir(place, 0o755)
+        except FileExistsError:
+            pass
+    data = f"lowerdir={_escape(source)},upperdir={_escape(part)}/upper,workdir={_escape(part)}/work,userxattr"
+    try:
+        mount("overlay", target, "overlay", MS_NODEV, data)
+    except OSError as e:
+        if e.errno not in (1, 13, 22):  # locked mounts below it, or not ours to look into
+            raise
+        mount(source, target, "", MS_BIND | MS_REC)
+        _remount_readonly(target)
 
 
 def inside(root: str, path: str) -> str:
