@@ -30,7 +30,7 @@ from cluster.health import memory  # noqa: E402
 from cluster.home import Home  # noqa: E402
 from cluster.spec import Spec  # noqa: E402
 from cluster.up import is_ready  # noqa: E402
-from kubeclient import ApiError, Client, Config  # noqa: E402
+from kubeclient import ApiError, Client, Config, TransportError  # noqa: E402
 
 IDLE_SECONDS = 20
 STAGES = ("API ready", "node Ready", "first pod Running", "first answer through the Service", "command returned")
@@ -38,7 +38,6 @@ STAGES = ("API ready", "node Ready", "first pod Running", "first answer through 
 
 async def watch_stages(home: Home, began: float) -> dict[str, float]:
     """When each stage was first seen."""
-    import httpx
 
     seen: dict[str, float] = {}
 
@@ -48,7 +47,7 @@ async def watch_stages(home: Home, began: float) -> dict[str, float]:
                 if await condition():
                     seen[stage] = time.monotonic() - began
                     return
-            except (ApiError, httpx.TransportError, OSError, KeyError):
+            except (ApiError, TransportError, OSError, KeyError):
                 pass
             await asyncio.sleep(0.01)
 

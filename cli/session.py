@@ -111,9 +111,10 @@ def execute(command: Command, arguments: argparse.Namespace) -> int:
 
 
 def _is_transport_error(error: Exception) -> bool:
-    import httpx
 
-    return isinstance(error, httpx.TransportError)
+    from kubeclient.http import TransportError
+
+    return isinstance(error, TransportError)
 
 
 def _unreachable(arguments: argparse.Namespace, error: Exception) -> str:

@@ -117,14 +117,13 @@ def _supervised(home: Home, result: Status) -> dict[str, dict[str, Any]]:
 
 
 async def _nodes(home: Home, result: Status) -> list[NodeRow]:
-    import httpx
 
-    from kubeclient import ApiError, Client, Config
+    from kubeclient import ApiError, Client, Config, TransportError
 
     try:
         async with Client(Config.load(str(home.kubeconfig)), user_agent="mk8s-status", timeout=5.0) as client:
             listed = await client.resource("v1", "nodes").list()
-    except (ApiError, httpx.TransportError) as error:
+    except (ApiError, TransportError) as error:
         result.problems.append(f"the API server does not answer: {error or type(error).__name__}")
         return []
     rows = []

@@ -271,15 +271,14 @@ async def _stages(
 
 
 async def _api_ready(client: "Client") -> None:
-    import httpx
 
-    from kubeclient import ApiError
+    from kubeclient import ApiError, TransportError
 
     while True:
         try:
             await client.request("GET", "/readyz", timeout=2.0)
             return
-        except (ApiError, httpx.TransportError):
+        except (ApiError, TransportError):
             await asyncio.sleep(0.02)
 
 

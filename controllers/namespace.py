@@ -9,11 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
 from apimachinery import meta
 from controllers.loop import Context, Loop
-from kubeclient import ApiError
+from kubeclient import ApiError, TransportError
 from kubeclient.discovery import ApiResource, preferred
 
 Object = dict[str, Any]
@@ -154,7 +152,7 @@ class NamespaceLoop(Loop):
         remains = Remains()
         try:
             resources = await preferred(self.client)
-        except (ApiError, httpx.TransportError) as error:
+        except (ApiError, TransportError) as error:
             remains.discovery_error = str(error) or type(error).__name__
             return remains
         wanted = [r for r in resources if r.namespaced and "delete" in r.verbs and "list" in r.verbs]
@@ -179,7 +177,7 @@ class NamespaceLoop(Loop):
                 for item in items:
                     await self._delete(api, item)
             items = (await api.list(namespace))["items"]
-        except (ApiError, httpx.TransportError) as error:
+        except (ApiError, TransportError) as error:
             if not (isinstance(error, ApiError) and error.code in (404, 405)):
                 remains.errors.append(f"{name}: {error or type(error).__name__}")
             return

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-import httpx
 import orjson
 
 from apimachinery import meta
 from controllers import pods
-from kubeclient import ApiError, Client, EventRecorder
+from kubeclient import ApiError, Client, EventRecorder, TransportError
 
 Object = dict[str, Any]
 
@@ -17,7 +16,7 @@ Object = dict[str, Any]
 _IN_FLIGHT = 32
 
 #: What a failed call raises.
-CallError = (ApiError, httpx.TransportError)
+CallError = (ApiError, TransportError)
 
 
 async def slow_start(count: int, call: Callable[[], Awaitable[None]]) -> tuple[int, Exception | None]:

@@ -8,6 +8,7 @@ Read in this order: :mod:`kubeclient.config` (where the server is and who we are
 from kubeclient.config import Config, ConfigError
 from kubeclient.controller import Controller
 from kubeclient.events import EventRecorder
+from kubeclient.http import TransportError
 from kubeclient.informer import Informer, InformerFactory
 from kubeclient.leaderelection import LeaderElector
 from kubeclient.rest import ApiError, Client, ResourceClient, WatchEvent
@@ -24,6 +25,7 @@ __all__ = [
     "InformerFactory",
     "LeaderElector",
     "ResourceClient",
+    "TransportError",
     "WatchEvent",
     "WorkQueue",
 ]

@@ -4,8 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-import httpx
-
+from kubeclient.http import TransportError
 from kubeclient.rest import ApiError
 from kubeclient.workqueue import ShutDown, WorkQueue
 
@@ -48,7 +47,7 @@ class Controller:
                 level = logging.DEBUG if routine else logging.WARNING
                 log.log(level, "%s %s: %s", self.name, key, error)
                 self.queue.add_rate_limited(key)
-            except (httpx.TransportError, TimeoutError) as error:
+            except (TransportError, TimeoutError) as error:
                 log.info("%s %s: %s", self.name, key, error or type(error).__name__)
                 self.queue.add_rate_limited(key)
             except Exception:

@@ -10,8 +10,7 @@ import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 
-import httpx
-
+from kubeclient.http import TransportError
 from kubeclient.rest import ApiError, Client, Object
 
 log = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class EventRecorder:
             except ApiError as error:
                 if not error.namespace_terminating:
                     log.info("event %s not recorded: %s", event["reason"], error)
-            except httpx.TransportError as error:
+            except TransportError as error:
                 log.info("event %s not recorded: %s", event["reason"], error or type(error).__name__)
 
     async def _send(self, event: Object) -> None:

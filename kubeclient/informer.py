@@ -15,8 +15,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import httpx
-
+from kubeclient.http import TransportError
 from kubeclient.rest import ApiError, Client, Object, ResourceClient
 
 log = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ class Informer:
                     self.resource_version = ""
                     continue
                 log.warning("%s: %s", self.resource.plural, error)
-            except httpx.TransportError as error:
+            except TransportError as error:
                 log.info("%s: watch lost: %s", self.resource.plural, error or type(error).__name__)
             await asyncio.sleep(backoff * random.uniform(0.8, 1.2))
             backoff = min(backoff * 2, 5.0)

@@ -15,8 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-import httpx
-
+from kubeclient.http import TransportError
 from kubeclient.rest import ApiError, Client, Object
 
 log = logging.getLogger(__name__)
@@ -104,7 +103,7 @@ class LeaderElector:
             if not (error.conflict or error.already_exists):
                 log.warning("lease %s: %s", self._name, error)
             self._lease = None if error.conflict else self._lease
-        except httpx.TransportError as error:
+        except TransportError as error:
             log.info("lease %s: %s", self._name, error or type(error).__name__)
         return False
 
@@ -162,5 +161,5 @@ class LeaderElector:
         try:
             async with asyncio.timeout(2):
                 await self._leases.update({**lease, "spec": spec})
-        except (ApiError, httpx.TransportError, TimeoutError) as error:
+        except (ApiError, TransportError, TimeoutError) as error:
             log.info("lease %s not given back: %s", self._name, error or type(error).__name__)

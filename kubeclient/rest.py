@@ -9,15 +9,16 @@ Objects are plain dicts. Every answer that is not a success raises :class:`ApiEr
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import orjson
 
 from kubeclient.config import Config
+from kubeclient.http import ConnectionBroken, HttpClient, Response, TransportError
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +82,12 @@ class Client:
     """One connection pool to one API server, under one identity. Close it with ``await client.close()``."""
 
     def __init__(self, config: Config, *, user_agent: str = "minik8s", timeout: float = 30.0) -> None:
-        self.config = config
-        self._http = httpx.AsyncClient(
-            base_url=config.server,
-            verify=config.ssl_context() if config.server.startswith("https") else False,
-            headers={"user-agent": user_agent, "accept": "application/json"},
-            timeout=httpx.Timeout(timeout, connect=5.0, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=60),
-            trust_env=False,
+        self.config, self._timeout = config, timeout
+        self._http = HttpClient(
+            config.server,
+            config.ssl_context() if config.server.startswith("https") else None,
+            server_name=config.tls_server_name,
+            headers={"user-agent": user_agent, "accept-encoding": "identity"},
         )
 
     async def __aenter__(self) -> "Client":
@@ -98,7 +97,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     def resource(self, api_version: str, plural: str, *, metadata_only: bool = False) -> "ResourceClient":
         """``metadata_only``: ask for PartialObjectMetadata, for those who need to know objects but not their contents."""
@@ -116,20 +115,16 @@ class Client:
             except ApiError as error:
                 if error.code < 500:
                     return
-            except httpx.TransportError:
+            except TransportError:
                 pass
             await asyncio.sleep(interval)
 
     def _headers(self, headers: Mapping[str, str] | None = None) -> dict[str, str]:
-        merged = dict(headers or {})
+        merged = {"accept": "application/json", **(headers or {})}
         token = self.config.bearer_token()
         if token:
             merged["authorization"] = f"Bearer {token}"
         return merged
-
-    def _extensions(self) -> dict[str, Any]:
-        name = self.config.tls_server_name
-        return {"sni_hostname": name} if name else {}
 
     async def request(
         self,
@@ -141,8 +136,10 @@ class Client:
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
-    ) -> httpx.Response:
-        """One call; ``body`` is encoded as JSON unless it is bytes. Raises ApiError, or httpx.TransportError.
+    ) -> Response:
+        """One call; ``body`` is encoded as JSON unless it is bytes. Raises ApiError, or TransportError.
+
+        ``timeout``: the longest silence in seconds.
 
         Turned away with Retry-After, it waits and asks again. A GET is also repeated when the connection broke.
         """
@@ -150,7 +147,6 @@ class Client:
         sent = self._headers(headers)
         if content is not None:
             sent["content-type"] = content_type
-        extra: dict[str, Any] = {"timeout": timeout} if timeout is not None else {}
         for attempt in range(MAX_RETRIES + 1):
             try:
                 response = await self._http.request(
@@ -159,10 +155,9 @@ class Client:
                     params=_clean(params),
                     content=content,
                     headers=sent,
-                    extensions=self._extensions(),
-                    **extra,
+                    timeout=self._timeout if timeout is None else timeout,
                 )
-            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            except ConnectionBroken:
                 # A keep-alive connection that the server closed meanwhile; only a read is safe to repeat.
                 if method != "GET" or attempt >= 2:
                     raise
@@ -187,22 +182,23 @@ class Client:
         read_timeout: float | None = None,
     ) -> AsyncIterator[bytes]:
         """The raw bytes of a GET as they arrive (logs, watches). ``read_timeout``: longest silence in seconds."""
-        request = self._http.build_request(
-            "GET",
+        answer = self._http.stream(
             path,
             params=_clean(params),
-            headers={**self._headers(headers), "accept-encoding": "identity"},
-            timeout=httpx.Timeout(30.0, connect=5.0, read=read_timeout, pool=None),
-            extensions={**self._extensions()},
+            headers=self._headers(headers),
+            timeout=self._timeout,
+            read_timeout=read_timeout,
         )
-        response = await self._http.send(request, stream=True)
-        try:
+        # Closed here and now, not by the collector: an abandoned watch must not keep its connection.
+        async with contextlib.aclosing(answer):
+            response = await anext(answer)
+            assert isinstance(response, Response)
             if not response.is_success:
-                raise _error(response.status_code, await response.aread())
-            async for chunk in response.aiter_raw():
+                content = b"".join([chunk async for chunk in answer if isinstance(chunk, bytes)])
+                raise _error(response.status_code, content)
+            async for chunk in answer:
+                assert isinstance(chunk, bytes)
                 yield chunk
-        finally:
-            await response.aclose()
 
     async def watch(
         self,
@@ -371,7 +367,7 @@ def _clean(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {k: v for k, v in params.items() if v not in ("", None)} if params else None
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _retry_after(response: Response) -> float:
     try:
         return min(float(response.headers["retry-after"]), 60.0)
     except ValueError:

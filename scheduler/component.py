@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import httpx
-
 from componentbase.health import HealthServer
 from componentbase.process import first_failure
-from kubeclient import ApiError, Client, Config, EventRecorder, Informer, InformerFactory, LeaderElector
+from kubeclient import ApiError, Client, Config, EventRecorder, Informer, InformerFactory, LeaderElector, TransportError
 from kubeclient.informer import without_managed_fields
 from scheduler import metrics
 from scheduler.algorithm import Algorithm
@@ -60,7 +58,7 @@ async def _ask_until_answered(client: Client, path: str) -> Object:
             if error.not_found:
                 return {}
             log.warning("%s: %s", path, error)
-        except httpx.TransportError as error:
+        except TransportError as error:
             log.info("waiting for the API server: %s", error or type(error).__name__)
         await asyncio.sleep(delay)
         delay = min(delay * 2, 2.0)

@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-import httpx
-
-from kubeclient import ApiError, EventRecorder
+from kubeclient import ApiError, EventRecorder, TransportError
 from scheduler import metrics
 from scheduler.algorithm import Algorithm
 from scheduler.binding import PodWriter
@@ -129,7 +127,7 @@ class SchedulingLoop:
         info = pod.info
         try:
             await self._writer.bind(info, node_name)
-        except (ApiError, httpx.HTTPError) as error:
+        except (ApiError, TransportError) as error:
             self._binding_failed(pod, node_name, error)
             metrics.attempted("error", time.perf_counter() - started)
         else:
@@ -203,7 +201,7 @@ class SchedulingLoop:
     async def _clear_nomination(self, pod: PodInfo) -> None:
         try:
             await self._writer.clear_nomination(pod)
-        except (ApiError, httpx.HTTPError) as error:
+        except (ApiError, TransportError) as error:
             log.info("nomination of %s not cleared: %s", pod.key, str(error) or type(error).__name__)
 
     def _report(self, pod: PodInfo, reason: str, message: str, nominated: str | None = None) -> None:
@@ -216,5 +214,5 @@ class SchedulingLoop:
         except ApiError as error:
             # Deleted (or bound by somebody) meanwhile: the informer says so too.
             log.log(logging.DEBUG if error.not_found or error.conflict else logging.WARNING, "%s: %s", pod.key, error)
-        except httpx.HTTPError as error:
+        except TransportError as error:
             log.info("condition of %s not written: %s", pod.key, str(error) or type(error).__name__)

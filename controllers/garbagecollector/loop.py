@@ -6,14 +6,12 @@ import math
 from collections import OrderedDict
 from typing import Any
 
-import httpx
-
 from apimachinery import meta
 from controllers.garbagecollector import verdict
 from controllers.garbagecollector.graph import Entry, Graph
 from controllers.garbagecollector.verdict import Verdict, judge
 from controllers.loop import Context, Loop
-from kubeclient import ApiError, Informer
+from kubeclient import ApiError, Informer, TransportError
 from kubeclient.discovery import ApiResource, served
 
 log = logging.getLogger(__name__)
@@ -66,7 +64,7 @@ class GarbageCollectorLoop(Loop):
                 await asyncio.sleep(_REDISCOVER)
                 try:
                     await self._open(self._learn(await served(self.client)), group)
-                except (ApiError, httpx.TransportError) as error:
+                except (ApiError, TransportError) as error:
                     log.info("discovery: %s", error or type(error).__name__)
 
     async def _open(self, resources: list[ApiResource], group: asyncio.TaskGroup) -> None:

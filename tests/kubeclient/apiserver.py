@@ -57,6 +57,7 @@ async def serving(handler: Handler) -> AsyncIterator[Client]:
     app = Starlette(routes=[Route("/{path:path}", handler, methods=methods)])
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # from now on a client waits for the server instead of being refused
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -4,9 +4,9 @@ import asyncio
 import copy
 from typing import Any
 
-import httpx
 import pytest
 
+from kubeclient.http import ConnectError
 from kubeclient.leaderelection import LeaderElector, LostLeadership
 from kubeclient.rest import ApiError
 
@@ -30,7 +30,7 @@ class Leases:
 
     def _check(self) -> None:
         if self.broken:
-            raise httpx.ConnectError("refused")
+            raise ConnectError("refused")
 
     async def get(self, name: str, namespace: str) -> dict[str, Any]:
         self._check()

@@ -1,8 +1,8 @@
-import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kubeclient.http import TransportError
 from kubeclient.rest import ApiError, Client
 from tests.kubeclient.apiserver import answer, serving, status, stream
 
@@ -84,5 +84,5 @@ async def test_a_server_that_does_not_listen_is_a_transport_error() -> None:
     from kubeclient.config import Config
 
     async with Client(Config(server="http://127.0.0.1:1")) as client:
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(TransportError):
             await client.resource("v1", "pods").list()
