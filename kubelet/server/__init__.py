@@ -1,0 +1,1 @@
+"""The kubelet's server, port 10250: what the API server, and nobody else, asks of a node."""
