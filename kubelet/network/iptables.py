@@ -10,11 +10,12 @@ class IptablesError(Exception):
 async def _run(*arguments: str, stdin: str = "") -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *arguments,
-        stdin=asyncio.subprocess.PIPE,
+        # No pipe where nothing is to be written: uvloop raises when the reader has ended before the (empty) write.
+        stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, errors = await process.communicate(stdin.encode())
+    _, errors = await process.communicate(stdin.encode() or None)
     return process.returncode or 0, errors.decode(errors="replace").strip()
 
 
