@@ -106,7 +106,10 @@ class LogPump:
             self._open_file()
             while True:
                 try:
-                    last, count = await self._copy(last, count)
+                    await self._copy(last, count, follow=True)
+                    # Engines before 23 end a followed log without its last entries when the container ends at once.
+                    last, count = resume_point(self._path)
+                    await self._copy(last, count, follow=False)
                     return
                 except NotFound:
                     return
@@ -117,8 +120,8 @@ class LogPump:
         finally:
             self._close_file()
 
-    async def _copy(self, last: str, count: int) -> tuple[str, int]:
-        query = {"follow": "1", "stdout": "1", "stderr": "1", "timestamps": "1"}
+    async def _copy(self, last: str, count: int, *, follow: bool) -> None:
+        query = {"follow": str(int(follow)), "stdout": "1", "stderr": "1", "timestamps": "1"}
         if last:
             seconds, fraction = divmod(nanoseconds(last), 1_000_000_000)
             query["since"] = f"{seconds}.{fraction:09d}"
@@ -134,4 +137,3 @@ class LogPump:
                 os.write(self._file, line)
         finally:
             stream.close()
-        return last, count

@@ -61,6 +61,7 @@ class DockerRuntime:
         self._network: PodNetwork | None = None
         self._events = EventHub()
         self._pumps: dict[str, LogPump] = {}
+        self._starting: dict[str, asyncio.Event] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._announcing: set[asyncio.Task[None]] = set()
         self._lowest_oom_score: int | None = None
@@ -141,13 +142,15 @@ class DockerRuntime:
         id, labels = event["id"], event["Actor"]["Attributes"]
         sandbox = labels.get(objects.SANDBOX_ID, id)
         kind = _EVENTS[event["Action"]]
-        pump = self._pumps.get(id)
-        if event["Action"] != "die" or pump is None:
+        if event["Action"] != "die" or (id not in self._pumps and id not in self._starting):
             self._events.publish(sandbox, id, kind)
             return
 
         async def announce() -> None:
-            await pump.finished(_LOG_SECONDS)
+            if id in self._starting:  # it ended before the engine had answered that it began
+                await self._starting[id].wait()
+            if id in self._pumps:
+                await self._pumps[id].finished(_LOG_SECONDS)
             self._events.publish(sandbox, id, kind)
 
         task = asyncio.create_task(announce())
@@ -356,8 +359,12 @@ class DockerRuntime:
         log = details["Config"]["Labels"].get(objects.LOG_PATH, "")
         if log:
             os.makedirs(os.path.dirname(log), mode=0o755, exist_ok=True)
-        await self._engine.call("start", container_id)
-        await self._pump(container_id, details)
+        self._starting[container_id] = asyncio.Event()
+        try:
+            await self._engine.call("start", container_id)
+            await self._pump(container_id, details)
+        finally:
+            self._starting.pop(container_id).set()
 
     async def _pump(self, id: str, details: dict[str, Any] | None = None) -> None:
         if id in self._pumps:
