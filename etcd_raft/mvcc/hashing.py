@@ -15,7 +15,7 @@ async def hash_keys(store: Store, revision: int) -> int:
     Whether compaction has got around to freeing something must not matter: what it is going to drop is left out.
     """
     compacted = store.compacted
-    value = zlib.crc32(compacted.to_bytes(8, "big"))
+    value = zlib.crc32(compacted.to_bytes(8, "big", signed=True))
     last_of: dict[bytes, tuple[int, bool, bytes]] = {}
     for seen, (at, change) in enumerate(store.changes(0, revision + 1)):
         if at < compacted:

@@ -52,8 +52,12 @@ class Store:
     def load(self) -> None:
         """Take over what the file says (at the start, and after the file was replaced)."""
         self.revision = self.backend.get_number(b"revision") or 1
-        self.compacted = self.backend.get_number(b"compacted")
-        self.compact_done = self.backend.get_number(b"compact-done")
+        # -1: never compacted. Compacting at 0 is allowed once, as in etcd.
+        self.compacted = self._number_or(b"compacted", -1)
+        self.compact_done = self._number_or(b"compact-done", -1)
+
+    def _number_or(self, name: bytes, otherwise: int) -> int:
+        return self.backend.get_number(name) if self.backend.get_meta(name) is not None else otherwise
 
     def save(self) -> None:
         """Put the revision into the transaction that is about to be committed."""
@@ -169,7 +173,7 @@ class Store:
         """
         backend, limit = self.backend, self.compacted
         resume = self.backend.get_meta(b"compact-at")
-        at = resume if resume is not None else _REVISION.pack(self.compact_done, 0)
+        at = resume if resume is not None else _REVISION.pack(max(0, self.compact_done), 0)
         batch: list[tuple[bytes, bytes]] = []
         with backend.txn.cursor(db=backend.log) as cursor:
             if cursor.set_range(at):

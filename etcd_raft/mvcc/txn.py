@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from etcd_raft.mvcc import errors, wire
-from etcd_raft.mvcc.index import NO_END
 from etcd_raft.mvcc.lease import Lessor
 from etcd_raft.mvcc.store import Change, Store, Write
 from etcd_raft.proto import rpc_pb2 as pb
@@ -57,6 +56,7 @@ class Keys:
         return Applied(wire.range_body(kvs, more, found.count), store.revision if revision is None else revision)
 
     def put(self, request: Any) -> Applied:
+        self.lessor.check(request.lease)
         self._check_put(request)
         with self.store.writing() as write:
             body = self._put(request, write)
@@ -78,7 +78,8 @@ class Keys:
     def txn(self, request: Any) -> Applied:
         path: list[bool] = []
         self._choose(request, path)
-        self._check_branch(request, iter(path))
+        self._check_branch(request, iter(path), puts=True)
+        self._check_branch(request, iter(path), puts=False)
         with self.store.writing() as write:
             body = self._run(request, iter(path), write)
         return Applied(body, write.revision, write.changes)
@@ -132,7 +133,8 @@ class Keys:
                 responses.append(wire.nested(0x1A, wire.revision_header(write.revision) + body))
             elif kind == "request_txn":
                 body = self._run(op.request_txn, path, write)
-                responses.append(wire.nested(0x22, wire.revision_header(write.revision) + body))
+                # The header of a nested transaction is there and empty, as etcd's is.
+                responses.append(wire.nested(0x22, wire.revision_header(0) + body))
             else:
                 responses.append(b"")
         return wire.txn_body(succeeded, responses)
@@ -159,15 +161,16 @@ class Keys:
             raise errors.KEY_NOT_FOUND
         self.lessor.check(request.lease)
 
-    def _check_branch(self, request: Any, path: Any) -> None:
+    def _check_branch(self, request: Any, path: Any, *, puts: bool) -> None:
+        """Checks of the puts, or of the ranges, in the branches that will run: all puts come first, as in etcd 3.5."""
         for op in request.success if next(path) else request.failure:
             kind = op.WhichOneof("request")
-            if kind == "request_range":
+            if kind == "request_range" and not puts:
                 self.store.check_revision(op.request_range.revision)
-            elif kind == "request_put":
+            elif kind == "request_put" and puts:
                 self._check_put(op.request_put)
             elif kind == "request_txn":
-                self._check_branch(op.request_txn, path)
+                self._check_branch(op.request_txn, path, puts=puts)
 
 
 def is_read_only(request: Any) -> bool:
@@ -213,6 +216,13 @@ def check_delete_range(request: Any) -> None:
 
 
 def check_txn(request: Any, room: int = MAX_OPS) -> None:
+    """First every operation, then whether they go together: the order decides which error a request with two gets."""
+    _check_ops(request, room)
+    _touched(request.success)
+    _touched(request.failure)
+
+
+def _check_ops(request: Any, room: int) -> None:
     size = max(len(request.compare), len(request.success), len(request.failure))
     if size > room:
         raise errors.TOO_MANY_OPS
@@ -220,8 +230,6 @@ def check_txn(request: Any, room: int = MAX_OPS) -> None:
         raise errors.EMPTY_KEY
     for op in (*request.success, *request.failure):
         _check_op(op, room - size)
-    _touched(request.success)
-    _touched(request.failure)
 
 
 def _check_op(op: Any, room: int) -> None:
@@ -233,7 +241,7 @@ def _check_op(op: Any, room: int) -> None:
     elif kind == "request_delete_range":
         check_delete_range(op.request_delete_range)
     elif kind == "request_txn":
-        check_txn(op.request_txn, room)
+        _check_ops(op.request_txn, room)
     else:
         raise errors.KEY_NOT_FOUND  # an operation of no kind
 
@@ -269,7 +277,9 @@ def _touched(ops: Sequence[Any]) -> tuple[set[bytes], list[_Interval]]:
 
 
 def _within(key: bytes, intervals: Iterable[_Interval]) -> bool:
-    return any(key == start if not end else start <= key and (end == NO_END or key < end) for start, end in intervals)
+    # An end of "\0" is compared as it stands: etcd overlooks the overlap of a put with an open-ended deletion, so the two may
+    # meet in one transaction, and then they happen one after the other.
+    return any(key == start if not end else start <= key < end for start, end in intervals)
 
 
 # ---- ranges and comparisons

@@ -115,8 +115,8 @@ class Raft:
         kind = message.type
         if kind in (MessageType.VOTE, MessageType.VOTE_RESPONSE, MessageType.PRE_VOTE, MessageType.PRE_VOTE_RESPONSE):
             assert message.term, f"{kind.name} needs the term that it is about"
-        elif kind not in (MessageType.PROPOSE, MessageType.READ_INDEX):
-            # Proposals and read requests are forwarded on behalf of nobody's term.
+        elif kind not in (MessageType.PROPOSE, MessageType.READ_INDEX, MessageType.TRANSFER_LEADER):
+            # What is forwarded to a leader is of nobody's term.
             message.term = self.term
         promise = kind in (
             MessageType.APPEND_RESPONSE,
@@ -206,8 +206,9 @@ class Raft:
         mine = self.progress[self.id]
         mine.become_replicate()
         mine.recent_active = True
-        # There may be a membership change among the entries not applied yet: no other one before all are.
-        self.pending_conf_index = self.log.last_index
+        # There may be a membership change among the entries not applied yet: no other one before all are, and before the first
+        # entry of this term is (Ongaro 2015: else two leaders could change the membership away from each other).
+        self.pending_conf_index = self.log.last_index + 1
         assert self.append_entries([Entry(0, 0)]), "the first entry of a term is never refused"
 
     def append_entries(self, entries: Sequence[Entry]) -> bool:
@@ -302,7 +303,8 @@ class Raft:
 
     @staticmethod
     def _is_termless(m: Message) -> bool:
-        return m.term == 0 and (m.type in LOCAL or m.type in (MessageType.PROPOSE, MessageType.READ_INDEX))
+        asked = (MessageType.PROPOSE, MessageType.READ_INDEX, MessageType.TRANSFER_LEADER)
+        return m.term == 0 and (m.type in LOCAL or m.type in asked)
 
     def _accept_higher_term(self, m: Message) -> bool:
         """Move to the sender's term, as far as its message justifies that; False when it is to be ignored."""

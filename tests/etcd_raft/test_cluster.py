@@ -240,7 +240,11 @@ async def test_a_member_is_added_as_a_learner_promoted_and_removed(three: Cluste
 
         await eventually("the learner can be promoted", promoted)
         await answers(fourth)
-        assert sorted(m.name for m in await client.member_list()) == ["m0", "m1", "m2", "new"]
+
+        async def all_named() -> bool:
+            return sorted(m.name for m in await client.member_list()) == ["m0", "m1", "m2", "new"]
+
+        await eventually("every member has told its name", all_named)
         await call("MemberRemove", pb.MemberRemoveRequest(ID=id), pb.MemberRemoveResponse)
 
         async def ended() -> bool:
