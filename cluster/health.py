@@ -2,44 +2,43 @@
 
 import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cluster.home import Home
 from cluster.plan import Process
+
+_PATIENCE = 3.0
 
 
 class HealthClient:
     """Asks ``/readyz`` as the administrator, trusting the cluster's authority only."""
 
     def __init__(self, home: Home) -> None:
-        import httpx
-
         # The names in certificates are those that clients use; here processes are asked by address.
-        context = ssl.create_default_context(cafile=str(home.pki / "ca.crt"))
-        context.check_hostname = False
-        context.load_cert_chain(home.pki / "admin.crt", home.pki / "admin.key")
-        self._http: httpx.AsyncClient = httpx.AsyncClient(verify=context, timeout=3.0, trust_env=False)
-
-    async def __aenter__(self) -> "HealthClient":
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._http.aclose()
+        self._context = ssl.create_default_context(cafile=str(home.pki / "ca.crt"))
+        self._context.check_hostname = False
+        self._context.load_cert_chain(home.pki / "admin.crt", home.pki / "admin.key")
 
     async def ask(self, process: Process) -> str:
         """``ok``, or what is wrong in a few words."""
-        import httpx
+        from kubeclient.http import ConnectError, HttpClient, ReadTimeout, TransportError
 
+        parts = urlsplit(process.readyz)
+        client = HttpClient(f"{parts.scheme}://{parts.netloc}", self._context)
         try:
-            response = await self._http.get(process.readyz)
-        except httpx.TimeoutException:
+            response = await client.request("GET", parts.path, timeout=_PATIENCE)
+        except ReadTimeout:
             return "no answer"
-        except httpx.TransportError as error:
-            return (
-                "refused" if "refused" in str(error) or "failed" in str(error) else str(error) or type(error).__name__
-            )
+        except ConnectError as error:
+            return "no answer" if "within" in str(error) else "refused"
+        except TransportError as error:
+            return str(error)
+        finally:
+            await client.close()
         if response.is_success:
             return "ok"
-        failed = [line[3:] for line in response.text.splitlines() if line.startswith("[-]")]
+        text = response.content.decode(errors="replace")
+        failed = [line[3:] for line in text.splitlines() if line.startswith("[-]")]
         return failed[0] if failed else f"HTTP {response.status_code}"
 
 

@@ -75,9 +75,9 @@ async def _collect(home: Home) -> Status:
         return result
     supervised = _supervised(home, result)
     processes = plan(spec, home).processes
-    async with HealthClient(home) as health:
-        answers = await asyncio.gather(*(health.ask(p) for p in processes))
-        result.nodes = await _nodes(home, result)
+    health = HealthClient(home)
+    answers = await asyncio.gather(*(health.ask(p) for p in processes))
+    result.nodes = await _nodes(home, result)
     for process, answer in zip(processes, answers, strict=True):
         record = records.get(process.name)
         row = supervised.get(process.name, {})

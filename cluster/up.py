@@ -328,14 +328,14 @@ def _seconds(micro_time: str) -> float:
 async def _all_healthy(home: Home, plan_: Plan) -> None:
     from cluster.health import HealthClient
 
-    async with HealthClient(home) as health:
-        waiting = list(plan_.processes)
-        while True:
-            answers = await asyncio.gather(*(health.ask(p) for p in waiting))
-            waiting = [p for p, answer in zip(waiting, answers, strict=True) if answer != "ok"]
-            if not waiting:
-                return
-            await asyncio.sleep(0.05)
+    health = HealthClient(home)
+    waiting = list(plan_.processes)
+    while True:
+        answers = await asyncio.gather(*(health.ask(p) for p in waiting))
+        waiting = [p for p, answer in zip(waiting, answers, strict=True) if answer != "ok"]
+        if not waiting:
+            return
+        await asyncio.sleep(0.05)
 
 
 async def _fail_when_hopeless(home: Home) -> None:
@@ -355,8 +355,8 @@ async def _why_not(home: Home, plan_: Plan, timeout: float) -> str:
     """After a timeout: which processes are not well."""
     from cluster.health import HealthClient
 
-    async with HealthClient(home) as health:
-        answers = await asyncio.gather(*(health.ask(p) for p in plan_.processes))
+    health = HealthClient(home)
+    answers = await asyncio.gather(*(health.ask(p) for p in plan_.processes))
     sick = [f"{p.name}: {a}" for p, a in zip(plan_.processes, answers, strict=True) if a != "ok"]
     what = "; ".join(sick) if sick else "every process is well, but a node or the default ServiceAccount is missing"
     return f"the cluster is not usable after {timeout:g} s ({what}); see mk8s status and {home.logs}"

@@ -54,8 +54,6 @@ SECOND = (
     "componentbase.health",
     "yaml",
     "prometheus_client",
-    "h11",
-    "httpx",
     "kubeclient",
     "apimachinery.meta",
     "apimachinery.errors",
@@ -71,16 +69,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def preload(module: str) -> None:
     """Import one of the shared modules; without the collector, which would only touch what it cannot free."""
     gc.disable()
-    if module == "httpx":
-        # Its command line draws in rich (100 ms, 8 MB) wherever that happens to be installed; nobody here uses it.
-        absent = [name for name in ("rich", "click") if name not in sys.modules]
-        for name in absent:
-            sys.modules[name] = None  # type: ignore[assignment]
-        importlib.import_module(module)
-        for name in absent:
-            del sys.modules[name]
-    else:
-        importlib.import_module(module)
+    importlib.import_module(module)
 
 
 def fork(process: Process, log: Path, record: Callable[[int], None], gate: int = -1) -> int:
