@@ -164,9 +164,10 @@ class Strategy:
         raise self.unsupported_field_label(label)
 
     def unsupported_field_label(self, label: str) -> StatusError:
-        return errors.bad_request(
-            f'"{label}" is not a known field selector: only "metadata.name", "metadata.namespace"'
-        )
+        if self.selectable:
+            return errors.bad_request(f"field label not supported: {label}")
+        known = 'only "metadata.name", "metadata.namespace"'
+        return errors.bad_request(f"{errors.quote(label)} is not a known field selector: {known}")
 
     # --- deletion ---
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from apimachinery.errors import FieldError, invalid_value, not_supported, required
+from apimachinery.errors import FieldError, Literal, invalid_value, not_supported, quote, render_value, required
 from apimachinery.selectors import SelectorError, from_label_selector, from_set, validate_label_selector
 from apimachinery.table import Column
 from apiserver.registry.objectmeta import IMMUTABLE, NON_NEGATIVE
@@ -52,7 +52,7 @@ def validate_selector(spec: Object, path: str, *, what: str) -> list[FieldError]
         return [required(f"{path}.selector")]
     found = validate_label_selector(selector, f"{path}.selector")
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        found.append(invalid_value(f"{path}.selector", selector, f"empty selector is invalid for {what}"))
+        found.append(invalid_value(f"{path}.selector", go_selector(selector), f"empty selector is invalid for {what}"))
     return found
 
 
@@ -79,6 +79,23 @@ def validate_restart_policy(template: Object, path: str, allowed: tuple[str, ...
     return [] if policy in allowed else [not_supported(path, policy, allowed)]
 
 
+def go_selector(selector: Object | None) -> Literal | None:
+    """A label selector as Go's ``%#v`` prints it: what upstream shows of a selector that it refuses."""
+    if selector is None:
+        return None
+    labels, expressions = selector.get("matchLabels"), selector.get("matchExpressions") or ()
+    shown = [
+        f"v1.LabelSelectorRequirement{{Key:{quote(e.get('key', ''))}, Operator:{quote(e.get('operator', ''))}, "
+        f"Values:{render_value(e['values']) if e.get('values') else '[]string(nil)'}}}"
+        for e in expressions
+    ]
+    requirements = f"{{{', '.join(shown)}}}" if shown else "(nil)"
+    return Literal(
+        f"v1.LabelSelector{{MatchLabels:{render_value(labels) if labels else 'map[string]string(nil)'}, "
+        f"MatchExpressions:[]v1.LabelSelectorRequirement{requirements}}}"
+    )
+
+
 def selector_is_immutable(new: Object, old: Object) -> list[FieldError]:
     wanted, had = (new.get("spec") or {}).get("selector"), (old.get("spec") or {}).get("selector")
-    return [] if wanted == had else [invalid_value("spec.selector", wanted, IMMUTABLE)]
+    return [] if wanted == had else [invalid_value("spec.selector", go_selector(wanted), IMMUTABLE)]

@@ -74,6 +74,11 @@ def test_rules_that_all_share(kind: str) -> None:
     immutable = "updates to statefulset spec" if kind == "StatefulSet" else "field is immutable"
     assert len(refused) == 1
     assert immutable in refused[0]
+    if kind != "StatefulSet":
+        assert refused[0] == (
+            'spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string{"app":"x"}, '
+            "MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: field is immutable"
+        )
 
 
 @pytest.mark.parametrize(
