@@ -27,7 +27,8 @@ class WorkQueue(Generic[K]):
         self._dirty: set[K] = set()
         self._processing: set[K] = set()
         self._failures: dict[K, int] = {}
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        # With the time each fires at: uvloop's handles for the next few milliseconds cannot tell it.
+        self._timers: dict[K, tuple[float, asyncio.Handle]] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._down = False
 
@@ -53,10 +54,10 @@ class WorkQueue(Generic[K]):
         when = loop.time() + delay
         timer = self._timers.get(key)
         if timer is not None:
-            if timer.when() <= when:
+            if timer[0] <= when:
                 return
-            timer.cancel()
-        self._timers[key] = loop.call_at(when, self._timer_fired, key)
+            timer[1].cancel()
+        self._timers[key] = (when, loop.call_at(when, self._timer_fired, key))
 
     def add_rate_limited(self, key: K) -> None:
         failures = self._failures.get(key, 0)
@@ -98,7 +99,7 @@ class WorkQueue(Generic[K]):
 
     def shut_down(self) -> None:
         self._down = True
-        for timer in self._timers.values():
+        for _, timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         while self._waiters:

@@ -84,3 +84,17 @@ async def test_shut_down_releases_waiting_workers() -> None:
     queue.shut_down()
     with pytest.raises(ShutDown):
         await waiting
+
+
+def test_delays_of_less_than_a_millisecond_work_on_uvloop_too() -> None:
+    import uvloop
+
+    async def scenario() -> list[str]:
+        queue: WorkQueue[str] = WorkQueue()
+        for delay in (0.0001, 0.0005, 0.00001):
+            queue.add_after("a", delay)
+        async with asyncio.timeout(5):
+            return [await queue.get()]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(scenario()) == ["a"]
