@@ -4,7 +4,7 @@ Pure functions on plain dicts, shared by the API server, controllers and kubelet
 report in one way.
 """
 
-import secrets
+import os
 import time
 import uuid
 from collections.abc import Iterable
@@ -56,7 +56,13 @@ def new_uid() -> str:
 
 
 def random_suffix(length: int = _SUFFIX_LENGTH) -> str:
-    return "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(length))
+    # Straight from the kernel: the secrets module would load OpenSSL into every process.
+    number = int.from_bytes(os.urandom(length + 8))
+    letters = []
+    for _ in range(length):
+        number, index = divmod(number, len(_SUFFIX_ALPHABET))
+        letters.append(_SUFFIX_ALPHABET[index])
+    return "".join(letters)
 
 
 def generate_name(prefix: str) -> str:

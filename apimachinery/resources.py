@@ -5,8 +5,6 @@ kind exists for the whole project once it has a row. Storage prefixes are upstre
 (nodes are still "minions" there), so our API server and a real kube-apiserver can read one store.
 """
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,6 +82,10 @@ class Resource:
         """What discovery publishes so that clients notice a change of the stored version."""
         if not self.stored:
             return ""
+        # Only discovery asks, and hashlib loads OpenSSL.
+        import base64
+        import hashlib
+
         api_version = self.stored_api_version
         if "/" not in api_version:
             api_version = "/" + api_version

@@ -4,7 +4,7 @@ The nodes are made on first use from ``definitions.json.gz`` (see ``generate.py`
 them: decoding, strategic merge, apply, explain.
 """
 
-import gzip
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Field:
 def _data() -> dict[str, Any]:
     import orjson
 
-    return orjson.loads(gzip.decompress(_DATA.read_bytes()))
+    return orjson.loads(zlib.decompress(_DATA.read_bytes(), wbits=zlib.MAX_WBITS | 16))
 
 
 _nodes: dict[str, Schema] = {}
