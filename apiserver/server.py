@@ -40,9 +40,28 @@ class Protocol(HttpToolsProtocol):
         self._lost: list[Callable[[], None]] = []
         self._head_bytes = 0
         self._tunnel: Callable[[bytes], None] | None = None
+        self._writable: Callable[[], None] | None = None
         self._upgrading = False
         self._early = b""
         self._received = asyncio.Event()
+
+    # --- watches
+
+    def push(self, data: bytes) -> bool:
+        """Write a chunk of the answer under way past ASGI; False while the client is not taking any."""
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+    def on_writable(self, callback: Callable[[], None] | None) -> None:
+        """Call back each time the client has caught up."""
+        self._writable = callback
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._writable is not None:
+            self._writable()
 
     # --- upgraded connections
 

@@ -17,6 +17,7 @@ from apimachinery.errors import StatusError
 from apimachinery.resources import Resource
 from apiserver.cacher.entry import Fields
 from apiserver.cacher.resource_cache import ResourceCache
+from apiserver.cacher.watcher import Outbox
 from apiserver.storage.store import KeyValue, Store
 from etcd_raft.client import Compacted, EtcdError, WatchBatch
 
@@ -38,9 +39,10 @@ class Cacher:
         """Why the cache may be stale, or None while the watch on the store stands."""
         self.caches: dict[str, ResourceCache] = {}
         self._nested: set[str] = set()
+        outbox = Outbox()
         for resource, fields in resources:
             if resource.stored and resource.storage_prefix not in self.caches:
-                self.caches[resource.storage_prefix] = ResourceCache(resource, fields)
+                self.caches[resource.storage_prefix] = ResourceCache(resource, fields, outbox)
                 if "/" in resource.storage_prefix:
                     self._nested.add(resource.storage_prefix.partition("/")[0])
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from apimachinery.errors import StatusError
 from apimachinery.resources import Resource
 from apiserver.cacher.entry import Attributes, Change, Entry, Fields
-from apiserver.cacher.watcher import Matches, Representation, Watcher
+from apiserver.cacher.watcher import Matches, Outbox, Representation, Watcher
 from apiserver.storage.codec import Codec
 
 #: How many changes are remembered: always some, more while they are young, never too many.
@@ -22,7 +22,7 @@ WINDOW_MIN, WINDOW_MAX, WINDOW_SECONDS = 512, 20_000, 75.0
 class ResourceCache:
     """The objects below one storage prefix. Keys are ``namespace/name`` or ``name``."""
 
-    def __init__(self, resource: Resource, fields: Fields) -> None:
+    def __init__(self, resource: Resource, fields: Fields, outbox: Outbox | None = None) -> None:
         self.resource = resource
         self.prefix = resource.storage_prefix + "/"
         self.codec = Codec(resource)
@@ -32,6 +32,7 @@ class ResourceCache:
         self._window: deque[Change] = deque()
         self._window_start = 0
         self._watchers: dict[str, dict[Watcher, None]] = {}
+        self._outbox = outbox or Outbox()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -122,7 +123,7 @@ class ResourceCache:
         ``since`` None: it first gets every object there is as ADDED. Raises 410 when the window does not reach back
         to ``since``.
         """
-        watcher = Watcher(scope, matches, representation, self._forget)
+        watcher = Watcher(scope, matches, representation, self._forget, self._outbox)
         if since is None:
             for entry in self.entries(scope):
                 if matches is None or matches(self.attributes(entry)):

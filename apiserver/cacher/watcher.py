@@ -1,7 +1,8 @@
 """What one client's watch sees: its share of the changes, in its representation, waiting to be sent.
 
-A watcher is filled synchronously when a change arrives and drained by the task that writes to the client. A client
-that reads too slowly is cut off once too much waits: it lists or resumes again, and nobody else is held up.
+A watcher is filled synchronously when a change arrives. Serving a client it is emptied in one of two ways: pulled by a task
+(``take``), or, cheaper, pushed: an ``Outbox`` writes what its watchers hold once for all changes that arrived together.
+A client that reads too slowly is cut off once too much waits: it lists or resumes again, and nobody else is held up.
 """
 
 import asyncio
@@ -33,11 +34,29 @@ class Representation(Protocol):
     def bookmark(self, revision: int, initial_events_end: bool) -> bytes: ...
 
 
+class Outbox:
+    """Gathers the watchers that have something to send and lets each write once at the end of the loop's turn."""
+
+    def __init__(self) -> None:
+        self._dirty: list[Watcher] = []
+
+    def add(self, watcher: "Watcher") -> None:
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._dirty.append(watcher)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for watcher in dirty:
+            watcher.flush()
+
+
 class Watcher:
     """Created and registered by ``ResourceCache.watch``; ``close`` takes it out."""
 
     __slots__ = (
-        "_bytes", "_closed_by", "_matches", "_out", "_representation", "_wake", "closed", "scope",
+        "_bytes", "_closed_by", "_matches", "_out", "_outbox", "_push", "_queued", "_representation", "_wake", "closed",
+        "scope",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +65,7 @@ class Watcher:
         matches: Matches | None,
         representation: Representation,
         closed_by: Callable[["Watcher"], None],
+        outbox: Outbox,
     ) -> None:
         self.scope = scope
         self.closed = False
@@ -55,6 +75,9 @@ class Watcher:
         self._out: list[bytes] = []
         self._bytes = 0
         self._wake: asyncio.Future[None] | None = None
+        self._outbox = outbox
+        self._push: Callable[[bytes], bool] | None = None
+        self._queued = False
 
     def offer(
         self,
@@ -95,11 +118,51 @@ class Watcher:
         self._bytes += len(data)
         if self._bytes > MAX_WAITING_BYTES or len(self._out) > MAX_WAITING_EVENTS:
             self.close()
-        wake = self._wake
-        if wake is not None:
+        elif self._push is not None:
+            if not self._queued:
+                self._queued = True
+                self._outbox.add(self)
+        elif self._wake is not None:
+            self._wake_up()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something that has not been sent."""
+        return bool(self._out)
+
+    def push_to(self, push: Callable[[bytes], bool]) -> None:
+        """From now on everything is written by ``push``, which returns False while the client is not taking any."""
+        self._push = push
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; called by the outbox, and when the client takes data again."""
+        self._queued = False
+        if self._out and self._push is not None:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            if self._push(data):
+                self._out, self._bytes = [], 0
+
+    async def ended(self, timeout: float) -> bool:
+        """Wait until the watcher is closed, at most ``timeout`` seconds; whether it is."""
+        if not self.closed:
+            await self._sleep(timeout)
+        return self.closed
+
+    async def _sleep(self, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._wake = wake = loop.create_future()
+        timer = loop.call_later(timeout, _give_up, wake)
+        try:
+            await wake
+        finally:
             self._wake = None
-            if not wake.done():
-                wake.set_result(None)
+            timer.cancel()
+
+    def _wake_up(self) -> None:
+        wake, self._wake = self._wake, None
+        if wake is not None and not wake.done():
+            wake.set_result(None)
 
     def put_added(self, entry: Entry) -> None:
         """An object that was there when the watch began."""
@@ -112,14 +175,7 @@ class Watcher:
     async def take(self, timeout: float) -> bytes:
         """All that waits; empty after ``timeout`` seconds of silence or when the watcher was closed."""
         if not self._out and not self.closed:
-            loop = asyncio.get_running_loop()
-            self._wake = wake = loop.create_future()
-            timer = loop.call_later(timeout, _give_up, wake)
-            try:
-                await wake
-            finally:
-                self._wake = None
-                timer.cancel()
+            await self._sleep(timeout)
         out = self._out
         if not out:
             return b""
@@ -132,9 +188,7 @@ class Watcher:
             return
         self.closed = True
         self._closed_by(self)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-        self._wake = None
+        self._wake_up()
 
 
 def _give_up(wake: asyncio.Future[None]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 
@@ -51,32 +52,69 @@ async def watch(request: Request, endpoint: Endpoint) -> Stream:
         return Stream(_failed(error), content_type=content_type)
     if initial and bookmarks:
         watcher.put_bookmark(cacher.revision, initial_events_end=True)
+    events = _Watch(watcher, endpoint, seconds, bookmarks)
     connection = request.scope.get("connection")
-    if connection is not None:
-        connection.on_lost(watcher.close)
-    return Stream(_events(watcher, endpoint, seconds, bookmarks), content_type=content_type)
+    if connection is None:
+        return Stream(events.pulled(), content_type=content_type)
+    connection.on_lost(watcher.close)
+    return Stream(events.pushed(connection), content_type=content_type)
 
 
 async def _failed(error: StatusError) -> AsyncIterator[bytes]:
     yield orjson.dumps({"type": "ERROR", "object": error.status()}) + b"\n"
 
 
-async def _events(watcher: Watcher, endpoint: Endpoint, seconds: float, bookmarks: bool) -> AsyncIterator[bytes]:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    last_bookmark = end - _LAST_BOOKMARK_SECONDS if bookmarks and seconds > 2 * _LAST_BOOKMARK_SECONDS else end
-    try:
-        while True:
-            now = loop.time()
-            if now >= end:
-                return
-            until = (last_bookmark if now < last_bookmark else end) - now
-            data = await watcher.take(min(until, BOOKMARK_SECONDS) if bookmarks else end - now)
-            if data:
-                yield data
-            elif watcher.closed:
-                return
-            elif bookmarks and loop.time() < end:
-                watcher.put_bookmark(endpoint.cacher.revision)
-    finally:
-        watcher.close()
+class _Watch:
+    """One watch under way: when it ends, when it says that it still lives."""
+
+    def __init__(self, watcher: Watcher, endpoint: Endpoint, seconds: float, bookmarks: bool) -> None:
+        self._watcher = watcher
+        self._endpoint = endpoint
+        self._bookmarks = bookmarks
+        self._time = asyncio.get_running_loop().time
+        self._end = self._time() + seconds
+        early = bookmarks and seconds > 2 * _LAST_BOOKMARK_SECONDS
+        self._last_bookmark = self._end - _LAST_BOOKMARK_SECONDS if early else self._end
+
+    def _pause(self) -> float:
+        """How long to wait before the next bookmark, or the end; 0 when it is over."""
+        now = self._time()
+        if not self._bookmarks or now >= self._end:
+            return max(self._end - now, 0.0)
+        return min((self._last_bookmark if now < self._last_bookmark else self._end) - now, BOOKMARK_SECONDS)
+
+    def _bookmark(self) -> None:
+        if self._bookmarks and self._time() < self._end:
+            self._watcher.put_bookmark(self._endpoint.cacher.revision)
+
+    async def pushed(self, connection: Any) -> AsyncIterator[bytes]:
+        """Yields once, so that the head is sent; then the watcher writes to the connection by itself."""
+        watcher = self._watcher
+        try:
+            yield b""
+            watcher.push_to(connection.push)
+            connection.on_writable(watcher.flush)
+            while pause := self._pause():
+                if await watcher.ended(pause):
+                    break
+                self._bookmark()
+            watcher.flush()
+            if watcher.waiting:
+                connection.transport.abort()  # cut off: a client that does not read would not see the end either
+        finally:
+            watcher.close()
+            connection.on_writable(None)
+
+    async def pulled(self) -> AsyncIterator[bytes]:
+        watcher = self._watcher
+        try:
+            while pause := self._pause():
+                data = await watcher.take(pause)
+                if data:
+                    yield data
+                elif watcher.closed:
+                    return
+                else:
+                    self._bookmark()
+        finally:
+            watcher.close()
