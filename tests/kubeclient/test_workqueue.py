@@ -58,7 +58,7 @@ async def test_failures_back_off_exponentially_until_forgotten() -> None:
     loop = asyncio.get_running_loop()
     for _ in range(3):
         queue.add_rate_limited("a")
-        delays.append(queue._timers.pop("a").when() - loop.time())
+        delays.append(queue._timers.pop("a")[0] - loop.time())
     assert 1000 <= delays[0] <= 1100
     assert 2000 <= delays[1] <= 2200
     assert 3000 <= delays[2] <= 3300, "bounded by max_delay"
