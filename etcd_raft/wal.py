@@ -112,6 +112,8 @@ class WAL:
         wal = cls(folder, metadata, segment_bytes)
         wal._snapshot = snapshot or Snapshot()
         wal._last_index = wal._snapshot.index
+        # Never a term before that of what we start behind: it would be given out a second time.
+        wal._hard_state = HardState(wal._snapshot.term, 0, wal._snapshot.index)
         wal._cut()
         _sync_folder(folder.parent)
         return wal
