@@ -33,7 +33,7 @@ def connect(
     if endpoint in ("native", "native://"):
         from kubelet.cri.native.runtime import open_native
 
-        return open_native(node_name=node_name, root_dir=root_dir, pod_cidr=pod_cidr, image_dir=image_dir, hide=hide)
+        return open_native(root_dir=root_dir, pod_cidr=pod_cidr, image_dir=image_dir, hide=hide)
     if endpoint.startswith("tcp://") or (endpoint.startswith("unix://") and "docker" in endpoint):
         from kubelet.cri.docker import open_docker
 

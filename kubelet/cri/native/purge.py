@@ -11,8 +11,9 @@ from pathlib import Path
 
 from kubelet.cri.native.cgroups import Cgroups, detect
 from kubelet.cri.native.images import default_store
+from kubelet.cri.native.node import cgroup_key, state_directory
 from kubelet.cri.native.records import remove_tree
-from kubelet.cri.native.runtime import cgroup_key, kill_process, state_directory
+from kubelet.cri.native.shim.processes import kill_process
 from kubelet.cri.native.spawning import MARK
 
 _SECONDS = 5.0

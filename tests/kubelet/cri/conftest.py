@@ -20,8 +20,8 @@ from kubelet.cri.api import (
     PodSandboxMetadata,
     RuntimeService,
 )
+from kubelet.cri.native.node import state_directory
 from kubelet.cri.native.purge import marked_processes, purge
-from kubelet.cri.native.runtime import state_directory
 from kubelet.cri.native.shim import syscalls
 
 IMAGE = "mk8s.local/host"

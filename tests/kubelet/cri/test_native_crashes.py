@@ -11,9 +11,9 @@ import pytest
 
 from kubelet.cri import connect
 from kubelet.cri.api import ContainerState, SandboxState
+from kubelet.cri.native.node import state_directory
 from kubelet.cri.native.purge import marked_processes
-from kubelet.cri.native.runtime import state_directory
-from kubelet.cri.native.shim.monitor import start_time
+from kubelet.cri.native.shim.processes import start_time
 from tests.kubelet.cri.conftest import SECONDS, Node
 
 pytestmark = pytest.mark.root
@@ -36,7 +36,7 @@ import asyncio, os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from pathlib import Path
 from kubelet.cri import connect
-from kubelet.cri.native.shim.monitor import start_time
+from kubelet.cri.native.shim.processes import start_time
 from tests.kubelet.cri.conftest import Node
 async def main():
     runtime, images = connect("native://", node_name="node-1", root_dir={native.root_dir!r}, pod_cidr="10.99.3.0/24")
@@ -68,7 +68,7 @@ asyncio.run(main())
 
     # It ends while no kubelet is there, and the next one knows how.
     away = containers["away"].id
-    pid = native.runtime._records.containers[away].pid  # type: ignore[attr-defined]
+    pid = native.runtime._node.records.containers[away].pid  # type: ignore[attr-defined]
     await native.shell(away, "true")
     await native.runtime.close()
     Path(f"/proc/{pid}/root/end").touch()
@@ -91,7 +91,7 @@ asyncio.run(main())
 
 async def test_a_killed_monitor_takes_its_container_along_and_that_is_reported(native: Node) -> None:
     container = await native.run(await native.sandbox(), "sleep 60")
-    pid = native.runtime._records.containers[container].pid  # type: ignore[attr-defined]
+    pid = native.runtime._node.records.containers[container].pid  # type: ignore[attr-defined]
     monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(monitor, signal.SIGKILL)
     status = await native.ended(container)
@@ -107,7 +107,7 @@ async def test_a_killed_monitor_takes_its_container_along_and_that_is_reported(n
 async def test_a_killed_spawner_is_replaced(native: Node) -> None:
     sandbox = await native.sandbox()
     first = await native.run(sandbox, "sleep 60", "first")
-    os.kill(native.runtime._spawner._pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    os.kill(native.runtime._node.spawner._pid, signal.SIGKILL)  # type: ignore[attr-defined]
     assert await native.output(sandbox, "echo works", "second") == "works"
     assert (await native.runtime.container_status(first)).state is ContainerState.RUNNING
 
@@ -129,7 +129,7 @@ async def test_after_a_reboot_everything_has_ended_and_addresses_are_free(native
     assert (await runtime.pod_sandbox_status(sandbox)).state is SandboxState.NOTREADY
     status = await runtime.container_status(container)
     assert (status.state, status.exit_code) == (ContainerState.EXITED, 137)
-    assert runtime._network._ipam.owners() == {}  # type: ignore[attr-defined]
+    assert runtime._node.network._ipam.owners() == {}  # type: ignore[attr-defined]
     await runtime.remove_pod_sandbox(sandbox)
     assert await native.output(await native.sandbox("next"), "echo works") == "works"
 
@@ -146,7 +146,7 @@ async def test_half_written_records_are_swept_up(native: Node) -> None:
 async def test_purge_removes_a_running_node_as_a_command(native: Node) -> None:
     sandbox = await native.sandbox()
     container = await native.run(sandbox, "trap '' TERM; sleep 60; sleep 60")
-    pid = native.runtime._records.containers[container].pid  # type: ignore[attr-defined]
+    pid = native.runtime._node.records.containers[container].pid  # type: ignore[attr-defined]
     command = [sys.executable, "-m", "kubelet.cri.native", "--root-dir", native.root_dir, "--purge"]
     done = await asyncio.to_thread(
         subprocess.run, command, capture_output=True, text=True, timeout=SECONDS, cwd=Path(__file__).parents[3]
@@ -161,7 +161,7 @@ async def test_purge_removes_a_running_node_as_a_command(native: Node) -> None:
 async def test_the_small_processes_stay_small(native: Node) -> None:
     """Private memory of a monitor: what each further container costs (a bound, not a measurement)."""
     container = await native.run(await native.sandbox(), "sleep 60")
-    pid = native.runtime._records.containers[container].pid  # type: ignore[attr-defined]
+    pid = native.runtime._node.records.containers[container].pid  # type: ignore[attr-defined]
     monitor = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
     rollup = Path(f"/proc/{monitor}/smaps_rollup").read_text().splitlines()
     private = sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))

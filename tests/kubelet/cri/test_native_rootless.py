@@ -49,7 +49,7 @@ async def main():
     said["exec"] = await runtime.exec_sync(container, ["/bin/sh", "-c", "echo $GREETING; exit 3"], 20)
     terminal = await runtime.exec(container, ["/bin/sh", "-c", "test -t 0 && echo tty"], stdin=False, tty=True)
     said["tty"] = b"".join([data async for _, data in terminal.output()])
-    pid = runtime._records.containers[container].pid
+    pid = runtime._node.records.containers[container].pid
     await runtime.stop_container(container, 0.1)
     said["exit"] = (await runtime.container_status(container)).exit_code
     await runtime.remove_pod_sandbox(sandbox)

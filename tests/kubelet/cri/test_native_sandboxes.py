@@ -108,7 +108,7 @@ async def test_a_stopped_sandbox_is_not_ready_gives_its_address_back_and_is_list
 async def test_a_sandbox_whose_pause_process_was_killed_is_not_ready_and_announced(native: Node) -> None:
     events = native.runtime.events()
     sandbox = await native.sandbox("fragile")
-    pid = native.runtime._records.sandboxes[sandbox].pid  # type: ignore[attr-defined]
+    pid = native.runtime._node.records.sandboxes[sandbox].pid  # type: ignore[attr-defined]
     os.kill(pid, signal.SIGKILL)
     async for event in events:
         if event.type == "CONTAINER_STOPPED_EVENT":

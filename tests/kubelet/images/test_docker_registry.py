@@ -91,9 +91,6 @@ async def test_an_image_from_a_real_registry_runs(registry: str, native: Node) -
     assert await native.output(sandbox, "", image=image, command=[]) == "hello from the image"
     shell = ["/bin/busybox id -u; /bin/busybox ls /etc; echo $HOME; (echo x > /tmp-file) 2>/dev/null || echo denied"]
     said = await native.output(sandbox, "", image=image, command=[], args=shell)
-    assert (
-        said.split() == ["1000", "hostname", "hosts", "passwd", "resolv.conf", "/srv", "denied"]
-       
-    )
+    assert said.split() == ["1000", "hostname", "hosts", "passwd", "resolv.conf", "/srv", "denied"]
     root = SecurityContext(run_as_user=0)
     assert await native.output(sandbox, "", image=image, command=[], args=["/bin/busybox id -u"], security=root) == "0"

@@ -25,7 +25,7 @@ import posix
 import select
 import time
 
-from . import launch, syscalls, wire
+from . import launch, processes, syscalls, wire
 from .log import LogFile
 
 TYPE_CHECKING = False
@@ -166,7 +166,7 @@ class Monitor:
             self._tell_all({"event": "failed", "error": error})
             return False
         self.started_at = time.time_ns()
-        started = f"{self.pid} {start_time(self.pid)} {self.started_at}\n"
+        started = f"{self.pid} {processes.start_time(self.pid)} {self.started_at}\n"
         write_durably(self.directory, "started", started.encode())
         if self.master >= 0:
             self._add_output(self.master, "stdout")
@@ -417,24 +417,8 @@ class Monitor:
 
     def _kill_rest(self) -> None:
         """Without a pid namespace of its own the container's other processes are those of its cgroup, or our orphans."""
-        if self.spec["new_pid"]:
-            return
-        own = posix.getpid()
-        for _round in range(16):
-            pids: set[int] = set()
-            for directory in self.spec["cgroups"][:1]:
-                pids |= {int(line) for line in _lines(directory + "/cgroup.procs")}
-            if not self.spec["cgroups"]:
-                pids |= {int(word) for line in _lines(f"/proc/self/task/{own}/children") for word in line.split()}
-            pids -= {0, own}
-            if not pids:
-                return
-            for pid in pids:
-                try:
-                    posix.kill(pid, _signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            time.sleep(0.002)
+        if not self.spec["new_pid"]:
+            processes.kill_all(self.spec["cgroups"])
 
     def _finish(self) -> None:
         assert self.exit is not None
@@ -459,33 +443,14 @@ class Monitor:
     def _oom_killed(self) -> bool:
         for directory in self.spec["cgroups"]:
             for name in ("/memory.oom_control", "/memory.events"):
-                for line in _lines(directory + name):
+                for line in processes.lines(directory + name):
                     if line.startswith("oom_kill ") and int(line.split()[1]) > 0:
                         return True
         return False
 
 
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []
-
-
 def socketpair() -> tuple[Any, Any]:
     return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-
-
-def start_time(pid: int) -> int:
-    """Field 22 of ``/proc/PID/stat``, in clock ticks since boot: with the pid it names a process for good. 0: it has ended
-    (also when its parent, perhaps a lazy init, has not reaped it)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, IndexError):
-        return 0
 
 
 def write_durably(directory: str, name: str, data: bytes) -> None:
