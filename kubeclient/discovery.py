@@ -75,9 +75,7 @@ async def _legacy(client: Client, document: dict[str, Any], root: str) -> list[A
         api_versions = list(document.get("versions") or [])
     else:
         api_versions = [
-            version["groupVersion"]
-            for group in document.get("groups") or []
-            for version in _preferred_first(group)
+            version["groupVersion"] for group in document.get("groups") or [] for version in _preferred_first(group)
         ]
     lists = await asyncio.gather(*(client.json("GET", f"{root}/{version}") for version in api_versions))
     return [

@@ -1,7 +1,7 @@
 """Records core/v1 Events, the way ``kubectl describe`` shows them: the same happening again raises a count.
 
 Recording never blocks or fails the work it tells about: events go through a bounded queue and are dropped (with one
-log line) when the server cannot keep up.
+log line) when the server cannot keep up. Nor may it flood the server: see :mod:`kubeclient.eventspam`.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 
+from kubeclient.eventspam import COMBINED, Aggregator, SpamFilter
 from kubeclient.http import TransportError
 from kubeclient.rest import ApiError, Client, Object
 
@@ -44,7 +45,8 @@ class EventRecorder:
         self._events = client.resource("v1", "events")
         self._source = {"component": component, **({"host": host} if host else {})}
         self._host = host
-        self._queue: asyncio.Queue[Object] = asyncio.Queue(_QUEUE_LIMIT)
+        self._queue: asyncio.Queue[tuple[Object, tuple[str, ...]]] = asyncio.Queue(_QUEUE_LIMIT)
+        self._spam, self._similar = SpamFilter(), Aggregator()
         self._seen: OrderedDict[tuple[str, ...], Object] = OrderedDict()
 
     def event(self, obj: Object, type_: str, reason: str, message: str, *, field_path: str = "") -> None:
@@ -52,6 +54,20 @@ class EventRecorder:
         involved = reference(obj)
         if field_path:
             involved["fieldPath"] = field_path
+        clock = time.monotonic()
+        group: tuple[str, ...] = (
+            involved["kind"],
+            involved.get("uid", ""),
+            involved["name"],
+            involved.get("fieldPath", ""),
+            type_,
+            reason,
+        )
+        combined = self._similar.combines(group, message, clock)
+        if combined:
+            message = COMBINED + message
+        if not self._spam.allows(f"{involved['kind']} {involved.get('uid') or involved['name']}", clock):
+            return
         now = _now()
         event = {
             "apiVersion": "v1",
@@ -73,37 +89,28 @@ class EventRecorder:
             "reportingInstance": self._host,
         }
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait((event, group if combined else (*group, message)))
         except asyncio.QueueFull:
             log.warning("event dropped, %d wait already: %s %s", _QUEUE_LIMIT, reason, message)
 
     async def run(self) -> None:
         """Sends what is recorded; never returns."""
         while True:
-            event = await self._queue.get()
+            event, key = await self._queue.get()
             try:
-                await self._send(event)
+                await self._send(event, key)
             except ApiError as error:
                 if not error.namespace_terminating:
                     log.info("event %s not recorded: %s", event["reason"], error)
             except TransportError as error:
                 log.info("event %s not recorded: %s", event["reason"], error or type(error).__name__)
 
-    async def _send(self, event: Object) -> None:
-        involved = event["involvedObject"]
-        key = (
-            involved["kind"],
-            involved.get("uid", ""),
-            involved["name"],
-            involved.get("fieldPath", ""),
-            event["type"],
-            event["reason"],
-            event["message"],
-        )
+    async def _send(self, event: Object, key: tuple[str, ...]) -> None:
+        """Events of one ``key`` are one object in the server, with a count and the last message."""
         earlier = self._seen.get(key)
         if earlier is not None:
             meta, count = earlier["metadata"], earlier["count"] + 1
-            patch = {"count": count, "lastTimestamp": event["lastTimestamp"]}
+            patch = {"count": count, "lastTimestamp": event["lastTimestamp"], "message": event["message"]}
             try:
                 self._seen[key] = await self._events.patch(meta["name"], patch, meta["namespace"])
                 return
