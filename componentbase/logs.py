@@ -24,5 +24,5 @@ def setup(verbosity: int = 0) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbosity >= 4 else logging.INFO)
-    for noisy in ("httpx", "httpcore", "asyncio", "uvicorn.access", "docker", "urllib3"):
+    for noisy in ("httpx", "httpcore", "asyncio", "uvicorn.error", "uvicorn.access", "docker", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
