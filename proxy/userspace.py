@@ -163,10 +163,17 @@ class UserspaceProxy:
     # --- addresses on the loopback interface --------------------------------------------------------------------
 
     async def _claim_address(self, ip: str) -> None:
-        """Raises OSError."""
-        self._claimed[ip] = self._claimed.get(ip, 0) + 1
-        if self._claimed[ip] == 1:
-            await _ip("address", "replace", f"{ip}/32", "dev", _LOOPBACK)
+        """Raises OSError. An address that is there already is somebody else's, and stays when we go."""
+        if ip in self._claimed:
+            self._claimed[ip] += 1
+            return
+        try:
+            await _ip("address", "add", f"{ip}/32", "dev", _LOOPBACK)
+        except OSError as error:
+            if not any(text in str(error) for text in ("File exists", "already assigned")):
+                raise
+        else:
+            self._claimed[ip] = 1
 
     async def _release_address(self, ip: str) -> None:
         if ip not in self._claimed:

@@ -18,3 +18,22 @@ class Event(IntFlag):
 
     NODE_ANY = NODE_ADD | NODE_ALLOCATABLE | NODE_LABELS | NODE_TAINTS
     FREED = POD_SCALED_DOWN | POD_DELETE
+
+    @property
+    def label(self) -> str:
+        """As metrics call it; of several at once, the first."""
+        return next(text for event, text in _LABELS.items() if event & self)
+
+
+_LABELS = {
+    Event.NODE_ADD: "NodeAdd",
+    Event.NODE_TAINTS: "NodeTaintChange",
+    Event.NODE_ALLOCATABLE: "NodeAllocatableChange",
+    Event.NODE_LABELS: "NodeLabelChange",
+    Event.POD_ADD: "AssignedPodAdd",
+    Event.POD_LABELS: "AssignedPodUpdate",
+    Event.POD_SCALED_DOWN: "AssignedPodUpdate",
+    Event.POD_DELETE: "AssignedPodDelete",
+    Event.NAMESPACE_LABELS: "NamespaceUpdate",
+    Event.OWN_CHANGE: "PodUpdate",
+}

@@ -162,7 +162,7 @@ class SchedulingQueue:
         names = pod.rejected_by
         if names and not any(self._interested(self._plugins[name], event, pod.info, old, new) for name in names):
             return
-        self._requeue(pod, event.name or str(event))
+        self._requeue(pod, event.label)
 
     @staticmethod
     def _interested(plugin: Plugin, event: Event, info: PodInfo, old: Any, new: Any) -> bool:
