@@ -35,7 +35,12 @@ class Response:
         if len(body) >= GZIP_FROM and "gzip" in request.header(b"accept-encoding"):
             body = _gzip(body)
             headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-        headers.append((b"content-length", str(len(body)).encode()))
+        headers.append((b"content-length", b"%d" % len(body)))
+        connection = request.scope.get("connection")
+        cycle = getattr(request.send, "__self__", None)
+        if connection is not None and cycle is not None:
+            await connection.respond(cycle, self.status, headers, body)
+            return
         await request.send({"type": "http.response.start", "status": self.status, "headers": headers})
         await request.send({"type": "http.response.body", "body": body})
 
