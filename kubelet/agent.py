@@ -82,7 +82,7 @@ class Kubelet:
         root = self._network.possible
         self.results = Results(self._wake)
         self.cache = RuntimeCache(self.runtime, self.layout, self._wake)
-        self.references = References(self.client, self._wake)
+        self.references = References(self.client, self._retry)
         self.prober = Prober(self.runtime, self.results, self._tell_of_container)
         self.writer = StatusWriter(self.client)
         volumes = PodVolumes(self.layout, self.references, Tokens(self.client), self.settings.allocatable, root=root)
@@ -204,6 +204,10 @@ class Kubelet:
     def _wake(self, uid: str) -> None:
         if self.workers is not None:
             self.workers.wake(uid)
+
+    def _retry(self, uid: str) -> None:
+        if self.workers is not None:
+            self.workers.retry(uid)
 
     def _wake_all(self) -> None:
         if self.workers is not None:

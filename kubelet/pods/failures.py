@@ -16,11 +16,11 @@ IMAGE_INSPECT = "ImageInspectError"
 
 @dataclass
 class ContainerFailure(Exception):
-    """A step of starting a container failed. ``retry_in``: seconds until it makes sense to try again (back-off)."""
+    """A step of starting a container failed. ``retry_in``: seconds until it makes sense to try again."""
 
     reason: str
     message: str
-    retry_in: float = 0.0
+    retry_in: float = 10.0
 
     def __str__(self) -> str:
         return self.message
@@ -28,3 +28,12 @@ class ContainerFailure(Exception):
 
 def config_error(message: str) -> ContainerFailure:
     return ContainerFailure(CREATE_CONFIG, message)
+
+
+@dataclass(slots=True)
+class Failure:
+    """The last failed start of a container, as its worker remembers it; ``until`` (monotonic) nothing is tried again."""
+
+    reason: str
+    message: str
+    until: float

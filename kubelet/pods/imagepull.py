@@ -19,6 +19,8 @@ from kubelet.pods.failures import ContainerFailure
 Object = dict[str, Any]
 Tell = Callable[[str, str, str], None]  # (Normal|Warning, reason, message)
 
+#: How long a failed pull shows as ErrImagePull before it shows as ImagePullBackOff.
+_SHOWN_SECONDS = 2.0
 _HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
@@ -140,7 +142,7 @@ class ImagePuller:
             self._backoff.next(key, now, now)
             self._failed[key] = now, str(error)
             tell("Warning", "Failed", f'Failed to pull image "{name}": {error}')
-            raise ContainerFailure(failures.IMAGE_PULL, str(error), self._backoff.get(key)) from None
+            raise ContainerFailure(failures.IMAGE_PULL, str(error), _SHOWN_SECONDS) from None
         self.forget(key)
         tell(
             "Normal",

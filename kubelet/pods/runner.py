@@ -20,7 +20,7 @@ from kubelet.pods.actions import Actions, Kill, compute
 from kubelet.pods.backoff import Backoff
 from kubelet.pods.containerconfig import NodeSettings
 from kubelet.pods.environment import environment
-from kubelet.pods.failures import ContainerFailure
+from kubelet.pods.failures import ContainerFailure, Failure
 from kubelet.pods.imagepull import ImagePuller
 from kubelet.pods.observed import ObservedPod
 from kubelet.pods.runtimecache import RuntimeCache
@@ -60,9 +60,7 @@ class PodRunner:
 
     # --- bringing up --------------------------------------------------------------------------------------------
 
-    async def carry_out(
-        self, pod: Object, failed: dict[str, tuple[str, str]], interruptible: "Interruptible"
-    ) -> float | None:
+    async def carry_out(self, pod: Object, failed: dict[str, Failure], interruptible: "Interruptible") -> float | None:
         """One round; ``failed`` is brought up to date. How many seconds to wait before the next, when there is a reason."""
         uid = pod["metadata"]["uid"]
         observed = self.cache.pod(uid)
@@ -85,7 +83,7 @@ class PodRunner:
         return await self._start(pod, actions, failed, interruptible)
 
     async def _start(
-        self, pod: Object, actions: Actions, failed: dict[str, tuple[str, str]], interruptible: "Interruptible"
+        self, pod: Object, actions: Actions, failed: dict[str, Failure], interruptible: "Interruptible"
     ) -> float | None:
         config = containerconfig.sandbox_config(pod, self.node, actions.attempt)
         if actions.create_sandbox:
@@ -99,13 +97,18 @@ class PodRunner:
         for container in (*actions.ephemeral, *actions.init, *actions.containers):
             if interruptible.interrupted:
                 break
+            name, now = container["name"], time.monotonic()
+            earlier = failed.get(name)
+            if earlier is not None and now < earlier.until:
+                waits.append(earlier.until - now)
+                continue
             try:
                 await self._start_container(pod, container, sandbox_id, config, interruptible)
-                failed.pop(container["name"], None)
+                failed.pop(name, None)
             except ContainerFailure as failure:
-                failed[container["name"]] = failure.reason, failure.message
-                waits.append(failure.retry_in or 10.0)
-                log.info("%s: container %s: %s: %s", spec.full_name(pod), container["name"], failure.reason, failure)
+                failed[name] = Failure(failure.reason, failure.message, time.monotonic() + failure.retry_in)
+                waits.append(failure.retry_in)
+                log.info("%s: container %s: %s: %s", spec.full_name(pod), name, failure.reason, failure)
         return min(waits) if waits else None
 
     async def _create_sandbox(self, pod: Object, config: PodSandboxConfig) -> str:

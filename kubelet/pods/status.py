@@ -13,6 +13,7 @@ from kubelet.cri.api import ContainerState
 from kubelet.cri.api import ContainerStatus as RuntimeContainer
 from kubelet.pods import spec
 from kubelet.pods.actions import should_restart
+from kubelet.pods.failures import Failure
 from kubelet.pods.labels import restart_count
 from kubelet.pods.observed import ObservedPod
 from kubelet.probes.results import Kind, Results
@@ -27,7 +28,7 @@ _GONE = "The container could not be located when the pod was {}.  The container 
 class Inputs:
     """All that a status depends on besides the pod and the runtime.
 
-    ``failures``: container name -> (reason, message) of its last failed start. ``rejected``: (reason, message) when the
+    ``failures``: container name -> its last failed start. ``rejected``: (reason, message) when the
     pod was refused or ran out of time. ``runtime`` is the scheme of container IDs. ``terminating``: its containers are
     being stopped for good.
     """
@@ -36,7 +37,7 @@ class Inputs:
     host_ips: list[str]
     runtime: str
     probes: Results
-    failures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
     rejected: tuple[str, str] | None = None
     terminating: bool = False
 
@@ -112,8 +113,8 @@ def _container_status(
     if failure and not inputs.terminating and should_restart(container, pod, observed):
         if "terminated" in status["state"]:
             status["lastState"] = {"terminated": status["state"]["terminated"]}
-        reason, message = failure
-        status["state"] = {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+        waiting = {"reason": failure.reason, "message": failure.message}
+        status["state"] = {"waiting": {k: v for k, v in waiting.items() if v}}
     return status
 
 

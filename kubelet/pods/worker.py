@@ -16,6 +16,7 @@ from apimachinery import meta
 from kubeclient import ApiError, TransportError
 from kubelet.cri.api import RuntimeServiceError
 from kubelet.pods import spec, status
+from kubelet.pods.failures import Failure
 from kubelet.pods.imagepull import ImagePuller
 from kubelet.pods.observed import ObservedPod
 from kubelet.pods.runner import Interrupted, Interruptible, PodRunner, SandboxFailure, Tell
@@ -63,7 +64,7 @@ class PodWorker:
         self._tools, self._on_gone = tools, on_gone
         self._rejected: tuple[str, str] | None = None
         self._removed = False
-        self._failed: dict[str, tuple[str, str]] = {}
+        self._failed: dict[str, Failure] = {}
         self._awake = asyncio.Event()
         self._awake.set()
         self._interruptible = Interruptible()
@@ -76,11 +77,17 @@ class PodWorker:
     def wake(self) -> None:
         self._awake.set()
 
+    def retry(self) -> None:
+        """Something that its containers refer to has changed: what failed may work now."""
+        for failure in self._failed.values():
+            failure.until = 0.0
+        self.wake()
+
     def update(self, pod: Object) -> None:
         self.pod = pod
         if spec.is_deleting(pod):
             self._interruptible.interrupt()
-        self.wake()
+        self.retry()
 
     def deleted(self) -> None:
         """The object is gone from the server, in whatever state its containers are."""

@@ -38,6 +38,11 @@ class PodWorkers:
         if worker is not None:
             worker.wake()
 
+    def retry(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.retry()
+
     def wake_all(self) -> None:
         for worker in self._workers.values():
             worker.wake()

@@ -3,6 +3,7 @@ leave HTTP for a streaming protocol."""
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from typing import Any
@@ -98,6 +99,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def build(app: Any, *, cert_file: str, key_file: str, client_ca_file: str) -> Server:
     """Asks clients for a certificate when there is an authority for them; what they may do without is the app's business."""
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
         http=Protocol,

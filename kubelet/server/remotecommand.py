@@ -46,14 +46,16 @@ class Streams(Protocol):
 
 
 class WebSocketStreams:
-    def __init__(self, socket: WebSocket, protocol: str) -> None:
-        self._socket = socket
+    def __init__(self, socket: WebSocket, protocol: str, wanted: Wanted) -> None:
+        self._socket, self._wanted = socket, wanted
         self._base64, self._v5 = "base64" in protocol, protocol.startswith("v5")
 
     async def open(self) -> None:
         """Upstream greets with an empty message on every stream that it writes to."""
+        asked = {STDOUT: self._wanted.stdout, STDERR: self._wanted.stderr, ERROR: True}
         for stream in (STDOUT, STDERR, ERROR):
-            await self.write(stream, b"")
+            if asked[stream]:
+                await self.write(stream, b"")
 
     async def incoming(self) -> AsyncIterator[tuple[int, bytes | None]]:
         import base64
@@ -142,9 +144,14 @@ class SpdyStreams:
             await stream.end()
 
 
-async def serve(session: ExecSession, streams: Streams, wanted: Wanted, *, status: bool) -> None:
-    """Pump until the session ends or the client is gone. ``status``: tell the exit code as a Status (v4 and later)."""
-    finished = asyncio.create_task(_pump_out(session, streams, wanted, status))
+async def serve(
+    session: ExecSession, streams: Streams, wanted: Wanted, *, status: bool, exit_code: bool = True
+) -> None:
+    """Pump until the session ends or the client is gone. ``status``: tell the end as a Status (v4 and later).
+
+    Without ``exit_code`` every end is a success: an attach has succeeded when its container ends, however that does.
+    """
+    finished = asyncio.create_task(_pump_out(session, streams, wanted, status, exit_code))
     fed = asyncio.create_task(_pump_in(session, streams))
     try:
         await asyncio.wait((finished, fed), return_when=asyncio.FIRST_COMPLETED)
@@ -177,11 +184,11 @@ async def _pump_in(session: ExecSession, streams: Streams) -> None:
             log.info("exec: a terminal size that is none")
 
 
-async def _pump_out(session: ExecSession, streams: Streams, wanted: Wanted, status: bool) -> None:
+async def _pump_out(session: ExecSession, streams: Streams, wanted: Wanted, status: bool, exit_code: bool) -> None:
     async for number, data in session.output():
         if (number == STDOUT and wanted.stdout) or (number == STDERR and wanted.stderr):
             await streams.write(number, data)
-    code = await session.wait()
+    code = await session.wait() if exit_code else 0
     if status:
         await streams.write(ERROR, orjson.dumps(exit_status(code)))
     elif code:
@@ -202,4 +209,5 @@ def exit_status(code: int) -> dict[str, Any]:
 
 
 def failure_status(message: str) -> dict[str, Any]:
-    return {"metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500}
+    text = f"Internal error occurred: {message}"
+    return {"metadata": {}, "status": "Failure", "message": text, "reason": "InternalError", "code": 500}

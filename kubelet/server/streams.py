@@ -59,7 +59,7 @@ def attach(kubelet: "Kubelet") -> Handler:
         async def open_session(wanted: Wanted) -> ExecSession:
             return await kubelet.runtime.attach(container_id, stdin=wanted.stdin, tty=wanted.tty)
 
-        return await _serve(request, wanted, open_session)
+        return await _serve(request, wanted, open_session, exit_code=False)
 
     return handler
 
@@ -145,7 +145,7 @@ def _no_protocol(offered: list[str], supported: Iterable[str]) -> Refused:
 # --- exec and attach --------------------------------------------------------------------------------------------
 
 
-async def _serve(request: Request, wanted: Wanted, open_session: OpenSession) -> Response:
+async def _serve(request: Request, wanted: Wanted, open_session: OpenSession, *, exit_code: bool = True) -> Response:
     upgrade = _upgrade(request)
     if upgrade == "websocket":
         offered = _offered(request, "sec-websocket-protocol")
@@ -154,7 +154,7 @@ async def _serve(request: Request, wanted: Wanted, open_session: OpenSession) ->
         if protocol is None:
             raise _no_protocol(offered, supported)
         socket, writer = _take_websocket(request, protocol)
-        streams: Any = WebSocketStreams(socket, protocol)
+        streams: Any = WebSocketStreams(socket, protocol, wanted)
         reading = None
     elif upgrade == "spdy/3.1":
         offered = _offered(request, "x-stream-protocol-version")
@@ -170,7 +170,7 @@ async def _serve(request: Request, wanted: Wanted, open_session: OpenSession) ->
     status = protocol.startswith(("v4", "v5"))
     try:
         await streams.open()
-        await _run_session(streams, wanted, open_session, status=status)
+        await _run_session(streams, wanted, open_session, status=status, exit_code=exit_code)
     except (OSError, TimeoutError) as error:
         log.info("%s: %s", request.url.path, error)
     finally:
@@ -181,7 +181,9 @@ async def _serve(request: Request, wanted: Wanted, open_session: OpenSession) ->
     return _Taken()
 
 
-async def _run_session(streams: Any, wanted: Wanted, open_session: OpenSession, *, status: bool) -> None:
+async def _run_session(
+    streams: Any, wanted: Wanted, open_session: OpenSession, *, status: bool, exit_code: bool
+) -> None:
     try:
         session = await open_session(wanted)
     except RuntimeServiceError as error:
@@ -190,7 +192,7 @@ async def _run_session(streams: Any, wanted: Wanted, open_session: OpenSession, 
         await streams.write(remotecommand.ERROR, told)
         await streams.close()
         return
-    await remotecommand.serve(session, streams, wanted, status=status)
+    await remotecommand.serve(session, streams, wanted, status=status, exit_code=exit_code)
 
 
 # --- port-forward -----------------------------------------------------------------------------------------------
