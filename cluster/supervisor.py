@@ -35,7 +35,8 @@ STABLE = 10.0
 GRACE = 6.0
 LOG_LIMIT = 10 << 20
 
-Planner = Callable[[Home], tuple[list[Process], list[int]]]
+#: What should run, and whether an API server is ready now.
+Planner = Callable[[Home], tuple[list[Process], Callable[[], bool]]]
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Managed:
 
 
 class Supervisor:
-    """``planner`` reads what should run (and the API servers' ports); ``successor`` are the arguments for a new supervisor."""
+    """``planner`` reads what should run; ``successor`` are the interpreter's arguments for a new supervisor."""
 
     def __init__(self, home: Home, planner: Planner, successor: list[str]) -> None:
         self.home, self._planner, self._successor = home, planner, successor
@@ -69,7 +70,7 @@ class Supervisor:
         self.selector = selectors.DefaultSelector()
         self.stopping = False
         self._gate: tuple[int, int] | None = None
-        self._api_ports: list[int] = []
+        self._api_ready: Callable[[], bool] = bool
         self._ahead = deque((*zygote.FIRST, *zygote.SECOND))
         self._preloading = 0.0
 
@@ -130,7 +131,7 @@ class Supervisor:
                 self._forget(entry)
             elif entry.due <= now:
                 self._start(entry)
-        if self._gate and self._api_answers():
+        if self._gate and self._api_ready():
             self._open_gate()
 
     def _timeout(self) -> float | None:
@@ -143,7 +144,7 @@ class Supervisor:
 
     def reload(self) -> None:
         """Bring what runs in line with ``cluster.json``."""
-        processes, self._api_ports = self._planner(self.home)
+        processes, self._api_ready = self._planner(self.home)
         wanted = {p.name: p for p in processes}
         for name, entry in list(self.managed.items()):
             if entry.process and name not in wanted:
@@ -240,12 +241,6 @@ class Supervisor:
         self._start(entry)
 
     # -- the gate: components that need the API server import their code, then wait for it here --------------------
-
-    def _api_answers(self) -> bool:
-        for port in self._api_ports:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
-                return True
-        return False
 
     def _open_gate(self) -> None:
         if self._gate:
@@ -403,10 +398,23 @@ def _rotate(log: Path) -> None:
         pass
 
 
-def plan_of(home: Home) -> tuple[list[Process], list[int]]:
-    """What ``cluster.json`` says should run, and where API servers will answer."""
+def plan_of(home: Home) -> tuple[list[Process], Callable[[], bool]]:
+    """What ``cluster.json`` says should run."""
     spec = Spec.load(home)
-    return plan(spec, home).processes, [spec.port(name) for name in spec.api_names]
+    ports = [spec.port(name) for name in spec.api_names]
+    return plan(spec, home).processes, lambda: any(api_ready(port, home.pki / "ca.crt") for port in ports)
+
+
+def api_ready(port: int, authority: Path) -> bool:
+    """Whether ``/readyz`` says yes: listening is not enough, for the first namespaces are made after that."""
+    import ssl
+
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5) as connection:
+        context = ssl.create_default_context(cafile=str(authority))
+        with context.wrap_socket(connection, server_hostname="127.0.0.1") as secured:
+            secured.sendall(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            return b" 200 " in secured.recv(64)
+    return False
 
 
 def main(argv: list[str] | None = None) -> int:

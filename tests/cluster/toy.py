@@ -5,7 +5,9 @@ FOLDER/toys.json lists them; each runs :mod:`toyprocess`, which lies beside this
 
 import json
 import os
+import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -20,12 +22,20 @@ from cluster.supervisor import Supervisor  # noqa: E402
 zygote.FIRST = zygote.SECOND = ("json",)
 
 
-def planner(home: Home) -> tuple[list[Process], list[int]]:
+def planner(home: Home) -> tuple[list[Process], Callable[[], bool]]:
     document = json.loads((home.path / "toys.json").read_text())
     processes = [
         Process(t["name"], "toyprocess", tuple(t.get("flags", ())), t.get("tier", 2), "") for t in document["toys"]
     ]
-    return processes, document.get("api_ports", [])
+    return processes, lambda: any(map(listens, document["api_ports"]))
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
