@@ -6,7 +6,7 @@ Keys of a container's specification (builtin types only, for ``marshal``):
 to enter; ``new_pid``; ``shm`` whether the pod has its own /dev/shm; ``cgroups`` directories to enter and ``cgroup_view``
 what to mount of them; ``layers`` and ``lower`` the image's directories, ``lower`` relative to ``layers``; ``hide``;
 ``mounts`` of ``(source, target, read-only, propagation)``; ``args env cwd user group groups capabilities privileged
-no_new_privs readonly tty stdin stdin_once oom_score_adj``; ``log`` its file.
+seccomp no_new_privs readonly tty stdin stdin_once oom_score_adj``; ``log`` its file.
 """
 
 from typing import Any
@@ -116,6 +116,7 @@ def container_spec(
         "groups": list(security.supplemental_groups),
         "capabilities": capabilities,
         "privileged": security.privileged,
+        "seccomp": security.seccomp_profile == "runtime/default" and not security.privileged,
         "no_new_privs": security.no_new_privs,
         "readonly": security.readonly_rootfs,
         "tty": config.tty,

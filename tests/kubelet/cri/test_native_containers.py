@@ -305,3 +305,31 @@ async def test_the_containers_limits_are_gone_from_the_machine_once_it_is_remove
         return not found
 
     await native.until(left, "the cgroup to go")
+
+
+async def test_the_default_seccomp_profile_denies_what_no_capability_asks_for(native: Node) -> None:
+    sandbox = await native.sandbox()
+    script = (
+        "unshare --user true 2>/dev/null && echo new-user-namespace; grep '^Seccomp:' /proc/self/status | cut -f2; "
+        "python3 -c 'import threading; t = threading.Thread(target=print, args=[\"thread\"]); t.start(); t.join()'; "
+        "mount -t tmpfs x /mnt 2>/dev/null && echo mounted; echo end"
+    )
+    with_profile = SecurityContext(seccomp_profile="runtime/default")
+    admin = SecurityContext(seccomp_profile="runtime/default", add_capabilities=["SYS_ADMIN"])
+    unconfined = SecurityContext(seccomp_profile="unconfined")
+    privileged = SecurityContext(seccomp_profile="runtime/default", privileged=True)
+    outcomes = [await native.output(sandbox, script, security=s) for s in (with_profile, admin, unconfined, privileged)]
+    assert [said.split() for said in outcomes] == [
+        ["2", "thread", "end"],
+        ["new-user-namespace", "2", "thread", "mounted", "end"],
+        ["new-user-namespace", "0", "thread", "end"],
+        ["new-user-namespace", "0", "thread", "mounted", "end"],
+    ]
+    container = await native.run(sandbox, "sleep 60", security=with_profile)
+    assert await native.shell(container, "grep '^Seccomp:' /proc/self/status | cut -f2") == "2"
+
+
+async def test_a_seccomp_profile_of_the_hosts_is_refused(native: Node) -> None:
+    sandbox = await native.sandbox()
+    with pytest.raises(RuntimeServiceError, match="localhost profiles"):
+        await native.run(sandbox, "true", security=SecurityContext(seccomp_profile="localhost/mine.json"))

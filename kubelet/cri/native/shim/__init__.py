@@ -5,5 +5,7 @@ with ``python -I -S`` and the directory above on ``sys.path`` (so that this pack
 of ours is imported), with builtin modules and ``ctypes`` only. Inside, imports are relative.
 
 :mod:`.spawner` forks; :mod:`.monitor` watches one container; :mod:`.launch` builds its namespaces and mounts;
-:mod:`.identity` is user, groups and capabilities; :mod:`.wire` is how all of them talk; :mod:`.syscalls` is the kernel.
+
+:mod:`.identity` is user, groups and capabilities;
+:mod:`.seccomp` is the default profile; :mod:`.wire` is how all of them talk; :mod:`.syscalls` is the kernel.
 """

@@ -17,7 +17,7 @@ import stat
 import sys
 from posixpath import dirname, join, normpath
 
-from . import identity, rootfs, syscalls, wire
+from . import identity, rootfs, seccomp, syscalls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,6 +228,8 @@ def _become(spec: dict[str, Any], stdio: tuple[int, int, int]) -> NoReturn:
     if spec["mode"] != "plain":
         _own_stdio(uid)
         mask = identity.ALL if spec["privileged"] else spec["capabilities"]
+        if spec["seccomp"]:  # while we still have the right to; nothing that follows is denied by it
+            seccomp.install(mask)
         try:
             identity.become(uid, gid, groups, mask, can_set_groups=spec["mode"] == "root")
         except OSError as e:

@@ -35,10 +35,12 @@ MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_MODE_FILTER = 2
 
 _AT_FDCWD = -100
 _OPEN_TREE_CLONE = 1
@@ -135,9 +137,10 @@ def move_mount(fd: int, target: str) -> None:
     _check(result, f"mount on {target}")
 
 
-def prctl(option: int, argument: int = 0) -> int:
+def prctl(option: int, argument: int = 0, second: int = 0) -> int:
     zero = ctypes.c_ulong(0)
-    return _check(_libc.prctl(option, ctypes.c_ulong(argument), zero, zero, zero), f"prctl({option}, {argument})")
+    result = _libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(second), zero, zero)
+    return _check(result, f"prctl({option}, {argument})")
 
 
 def name_argument(name: str) -> int:
