@@ -2,6 +2,7 @@
 
 from apimachinery.resources import RESOURCES, lookup
 from apiserver.admission import Chain, Plugin
+from apiserver.admission.certificates import CertificateRequestor
 from apiserver.admission.namespaces import NamespaceLifecycle
 from apiserver.admission.priority import Priority
 from apiserver.admission.serviceaccounts import ServiceAccounts
@@ -15,7 +16,7 @@ from apiserver.context import Context
 from apiserver.handlers.endpoint import Endpoint
 from apiserver.kubelet import Kubelets
 from apiserver.options import Options
-from apiserver.registry import STRATEGIES
+from apiserver.registry import CONVERSIONS, STRATEGIES
 from apiserver.storage import Store
 from etcd_raft.client import EtcdClient
 
@@ -49,7 +50,8 @@ def build_context(options: Options) -> Context:
         kubelets=Kubelets(options),
     )
     for resource in stored:
-        context.endpoints[resource] = Endpoint(resource, STRATEGIES[resource], cacher, store)
+        converter = CONVERSIONS.get(resource)
+        context.endpoints[resource] = Endpoint(resource, STRATEGIES[resource], cacher, store, converter)
     context.admission = _admission(context)
     _allocate(context)
     _observe(context)
@@ -69,7 +71,7 @@ def _admission(context: Context) -> Chain:
         if name not in plugins:
             raise ValueError(f"--disable-admission-plugins: {name} is none of {', '.join(plugins)}")
         del plugins[name]
-    return Chain(list(plugins.values()))
+    return Chain([*plugins.values(), CertificateRequestor()])
 
 
 def _allocate(context: Context) -> None:

@@ -99,8 +99,7 @@ class _DecodedForm:
         return self
 
     def decoded(self, body: bytes) -> Object:
-        obj = self.codec.decode_body(body)
-        return obj if self.converter is None else self.converter.to_served(obj)
+        return self.codec.decode_body(body)
 
     def shaped(self, bodies: Sequence[bytes], metadata: Object) -> Object:
         raise NotImplementedError
@@ -178,7 +177,7 @@ class TableForm(_DecodedForm):
     def _row(self, obj: Object, now: float) -> tuple[list[Any], Object | None]:
         cells = self._strategy.cells(obj, now)
         if self._include == "Object":
-            return cells, obj
+            return cells, obj if self.converter is None else self.converter.to_served(obj)
         if self._include == "None":
             return cells, None
         partial = {

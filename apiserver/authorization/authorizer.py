@@ -1,5 +1,8 @@
 """The one place that decides whether a user may do what a request asks for."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from apimachinery import errors
 from apimachinery.errors import StatusError, quote
 from apiserver.authentication.user import ANONYMOUS, User
@@ -8,6 +11,19 @@ from apiserver.request import Request, RequestInfo
 #: What everybody may see, as upstream's ``system:public-info-viewer`` says.
 _PUBLIC = frozenset(("/healthz", "/livez", "/readyz", "/version", "/version/"))
 MODES = ("AlwaysAllow", "RBAC", "Node")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What somebody wants to do: with a resource, or with a ``path`` that is none."""
+
+    verb: str
+    group: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
 
 
 class Authorizer:
@@ -24,6 +40,18 @@ class Authorizer:
             if info.path in _PUBLIC or info.path.startswith(("/healthz/", "/livez/", "/readyz/")):
                 return
             raise errors.unauthorized()
+
+    def decide(self, user: User, action: Action) -> tuple[bool, str]:
+        """Whether the user may, and why (what an access review answers)."""
+        return user.name != ANONYMOUS, ""
+
+    def rules(self, user: User, namespace: str) -> dict[str, Any]:
+        """What the user may do in a namespace, as ``SelfSubjectRulesReview`` tells it."""
+        return {
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+            "incomplete": False,
+        }
 
 
 def denied(user: User, info: RequestInfo) -> StatusError:

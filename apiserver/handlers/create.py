@@ -19,7 +19,7 @@ _NAME_ATTEMPTS = 8
 async def create(request: Request, endpoint: Endpoint, chain: Chain, lease: int = 0) -> Response:
     negotiate(request.header(b"accept"), collection=False)
     dry_run = decode.dry_run(request)
-    obj = await decode.read(request, endpoint.resource)
+    obj = endpoint.to_stored(await decode.read(request, endpoint.resource))
     created = await create_object(request, endpoint, chain, obj, dry_run=dry_run, lease=lease)
     return written(request, endpoint, created, 201)
 
@@ -76,9 +76,7 @@ def written(request: Request, endpoint: Endpoint, obj: Object, status: int = 200
     """The answer to a write: the object, or the form that the client asked for."""
     form = negotiate(request.header(b"accept"), collection=False)
     if not form.as_kind:
-        return json_response(obj, request, status)
-    stored = obj if endpoint.converter is None else endpoint.converter.to_stored(obj)
-    body = endpoint.codec.encode(stored)
+        return json_response(endpoint.to_served(obj), request, status)
     shaped = endpoint.form(form, request.query.get("includeObject", ""))
     revision = int(obj["metadata"].get("resourceVersion") or 0)
-    return Response(shaped.object(endpoint.codec.body(body, revision)), status)
+    return Response(shaped.object(endpoint.codec.body(endpoint.encode(obj), revision)), status)

@@ -59,7 +59,7 @@ async def delete_collection(request: Request, endpoint: Endpoint, chain: Chain) 
     options = await read_options(request)
     dry_run = decode.dry_run(request, options)
     found = await listing(request, endpoint, select(request, endpoint.strategy))
-    objects = [endpoint.served(endpoint.codec.decode_body(body)) for body in found.bodies]
+    objects = [endpoint.codec.decode_body(body) for body in found.bodies]
     gate = asyncio.Semaphore(_WORKERS)
 
     async def one(metadata: Object) -> None:
@@ -97,7 +97,7 @@ async def read_options(request: Request) -> Object:
             options["propagationPolicy"] = query["propagationPolicy"]
         if "orphanDependents" in query:
             options["orphanDependents"] = request.flag("orphanDependents")
-    _check_options(options)
+    check_options(options)
     return options
 
 
@@ -116,7 +116,7 @@ def _parsed(raw: bytes, media: str) -> Any:
     return {k: v for k, v in value.items() if v is not None}
 
 
-def _check_options(options: Object) -> None:
+def check_options(options: Object) -> None:
     _typed(options, "gracePeriodSeconds", int)
     _typed(options, "propagationPolicy", str)
     _typed(options, "orphanDependents", bool)

@@ -53,18 +53,23 @@ class Endpoint:
         return form_for(form, self.plain, self.strategy, self.codec, self.converter, include)
 
     def decode_entry(self, entry: Entry) -> Object:
-        """A fresh copy of a cached object, in the served version."""
-        return self.served(self.codec.decode_body(entry.body))
+        """A fresh copy of a cached object, in the stored version: the one that strategies and admission see."""
+        return self.codec.decode_body(entry.body)
 
     def decode_value(self, value: bytes, revision: int) -> Object:
-        return self.served(self.codec.decode(value, revision))
+        return self.codec.decode(value, revision)
 
-    def served(self, obj: Object) -> Object:
+    def to_served(self, obj: Object) -> Object:
+        """An object in the version that this endpoint's clients see."""
         return obj if self.converter is None else self.converter.to_served(obj)
 
+    def to_stored(self, obj: Object) -> Object:
+        """What a client sent, in the stored version."""
+        return obj if self.converter is None else self.converter.to_stored(obj)
+
     def encode(self, obj: Object) -> bytes:
-        """The value to store for an object in the served version."""
-        return self.codec.encode(obj if self.converter is None else self.converter.to_stored(obj))
+        """The value to store."""
+        return self.codec.encode(obj)
 
     def not_found(self, name: str) -> errors.StatusError:
         return errors.not_found(self.resource, name)

@@ -5,13 +5,14 @@ from collections.abc import Awaitable, Callable
 from apimachinery import errors
 from apimachinery.errors import StatusError
 from apiserver.context import Context
+from apiserver.handlers import reviews
 from apiserver.handlers.create import create
 from apiserver.handlers.delete import delete, delete_collection
 from apiserver.handlers.endpoint import Endpoint
 from apiserver.handlers.events import EventLeases
 from apiserver.handlers.patch import patch_object
 from apiserver.handlers.read import get, list_
-from apiserver.handlers.subresources import SUBRESOURCES
+from apiserver.handlers.subresources import SUBRESOURCES, binding
 from apiserver.handlers.update import update
 from apiserver.handlers.watch import watch
 from apiserver.request import Request
@@ -47,6 +48,8 @@ class Machine:
             return text_response("404 page not found\n", 404)
         if info.subresource:
             return await self._subresource(request)
+        if not resource.stored and info.verb == "create" and not info.name:
+            return await self._ask(request)
         endpoint = self._context.endpoints.get(resource)
         if info.verb not in resource.verbs or endpoint is None or (info.verb == "create" and info.name):
             raise _not_allowed(request)
@@ -72,6 +75,16 @@ class Machine:
         if handler is None:
             raise _not_allowed(request)
         return await handler(request, self._context.endpoints[info.resource], self._context)
+
+    async def _ask(self, request: Request) -> Answer:
+        """What is POSTed but never stored: reviews, and the old way to bind a pod."""
+        resource = request.info.resource
+        assert resource is not None, "the caller has checked"
+        if resource.namespaced and not request.info.namespace:
+            raise _not_allowed(request)
+        if resource.kind == "Binding":
+            return await binding.create_old(request, self._context)
+        return await reviews.create(request, self._context)
 
     async def _create(self, request: Request, endpoint: Endpoint) -> Answer:
         lease = await self._events.lease() if endpoint.resource.kind == "Event" else 0

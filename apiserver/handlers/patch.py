@@ -37,7 +37,8 @@ async def patch_object(
 
     async def modify(current: Object) -> Object:
         del request.warnings[before:]  # of an attempt that lost a race
-        new = decode_patched(request, patcher(current), endpoint.resource, mode)
+        patched = patcher(endpoint.to_served(current))
+        new = endpoint.to_stored(decode_patched(request, patched, endpoint.resource, mode))
         return await admitted_update(request, endpoint, chain, new, current, prepare, dry_run=dry_run)
 
     updated = await commit.update(endpoint, key, info.name, modify, dry_run=dry_run, lease=lease)

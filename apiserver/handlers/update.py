@@ -24,7 +24,8 @@ async def update(
     info = request.info
     negotiate(request.header(b"accept"), collection=False)
     dry_run = decode.dry_run(request)
-    obj = await decode.read(request, endpoint.resource)
+    obj = endpoint.to_stored(await decode.read(request, endpoint.resource))
+    obj.setdefault("metadata", {})
     place(obj, endpoint, info.namespace)
     check_name(obj, info.name)
     key = endpoint.key(info.namespace, info.name)

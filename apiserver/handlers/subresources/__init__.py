@@ -8,7 +8,7 @@ from typing import Any
 
 from apiserver.context import Context
 from apiserver.handlers.endpoint import Endpoint
-from apiserver.handlers.subresources import binding, finalize, log, scale, status, token, tunnel
+from apiserver.handlers.subresources import binding, eviction, finalize, log, parts, scale, status, token, tunnel
 from apiserver.request import Request
 
 #: The answer, or None when the handler has taken the connection over.
@@ -18,6 +18,10 @@ SUBRESOURCES: dict[str, dict[str, Handler]] = {
     "status": {"get": status.get, "update": status.update, "patch": status.patch},
     "scale": {"get": scale.get, "update": scale.update, "patch": scale.patch},
     "pods/binding": {"create": binding.create},
+    "pods/eviction": {"create": eviction.create},
+    "pods/ephemeralcontainers": parts.verbs(lambda e: parts.pods(e).before_ephemeral_containers_update),
+    "pods/resize": parts.verbs(lambda e: parts.pods(e).before_resize),
+    "certificatesigningrequests/approval": parts.verbs(parts.approval),
     "pods/log": {"get": log.get},
     "pods/exec": {"get": tunnel.execute, "create": tunnel.execute},
     "pods/attach": {"get": tunnel.attach, "create": tunnel.attach},

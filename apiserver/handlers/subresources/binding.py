@@ -21,6 +21,17 @@ async def create(request: Request, endpoint: Endpoint, context: Context) -> Resp
     return await bind(request, endpoint, context, binding, info.name, dry_run=dry_run)
 
 
+async def create_old(request: Request, context: Context) -> Response:
+    """``POST .../bindings``: the pod is the one that the binding is named after."""
+    pods = context.endpoint("", "pods")
+    dry_run = decode.dry_run(request)
+    binding = await decode.read(request, pods.resource, kind=_BINDING)
+    name = (binding.get("metadata") or {}).get("name") or ""
+    if not name:
+        raise errors.bad_request("name is required for a Binding")
+    return await bind(request, pods, context, binding, name, dry_run=dry_run)
+
+
 async def bind(
     request: Request, endpoint: Endpoint, context: Context, binding: Object, name: str, *, dry_run: bool
 ) -> Response:

@@ -4,40 +4,17 @@ from typing import Any
 
 from apimachinery import errors
 from apimachinery.schema import decode_object, schema_of_kind
-from apimachinery.selectors import from_label_selector, from_set
 from apiserver.context import Context
 from apiserver.handlers import commit, decode
 from apiserver.handlers.endpoint import Endpoint, copy_of
 from apiserver.handlers.patch import read_patch, rejected
 from apiserver.handlers.update import admitted_update
+from apiserver.registry.scale import apply_scale, scale_of, validate_scale
 from apiserver.request import Request
 from apiserver.response import Response, json_response
 
 Object = dict[str, Any]
 _SCALE = ("autoscaling", "v1", "Scale")
-
-
-def view(obj: Object) -> Object:
-    """The scale of an object."""
-    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
-    kept = {
-        k: metadata[k] for k in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp") if k in metadata
-    }
-    selector = spec.get("selector") or {}
-    # A ReplicationController's selector is a plain map.
-    plain = obj["kind"] == "ReplicationController"
-    text = str(from_set(selector) if plain else from_label_selector(selector))
-    scale_status: Object = {"replicas": status.get("replicas", 0)}
-    if text:
-        scale_status["selector"] = text
-    scale_spec: Object = {"replicas": spec["replicas"]} if spec.get("replicas") else {}
-    return {
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": kept,
-        "spec": scale_spec,
-        "status": scale_status,
-    }
 
 
 async def get(request: Request, endpoint: Endpoint, context: Context) -> Response:
@@ -46,7 +23,7 @@ async def get(request: Request, endpoint: Endpoint, context: Context) -> Respons
     entry = endpoint.cache.get(endpoint.key(info.namespace, info.name))
     if entry is None:
         raise endpoint.not_found(info.name)
-    return json_response(view(endpoint.decode_entry(entry)), request)
+    return json_response(scale_of(endpoint.decode_entry(entry)), request)
 
 
 async def update(request: Request, endpoint: Endpoint, context: Context) -> Response:
@@ -65,7 +42,7 @@ async def patch(request: Request, endpoint: Endpoint, context: Context) -> Respo
     patcher = await read_patch(request, schema)
 
     def patched(current: Object) -> Object:
-        document = patcher(view(current))
+        document = patcher(scale_of(current))
         if not isinstance(document, dict):
             raise rejected("the patched document is not an object")
         return decode_object(document, endpoint.resource, kind=_SCALE).obj
@@ -79,12 +56,10 @@ async def _write(request: Request, endpoint: Endpoint, context: Context, wanted:
 
     async def modify(current: Object) -> Object:
         scale = wanted(current)
-        replicas = (scale.get("spec") or {}).get("replicas", 0)
-        if replicas < 0:
-            found = errors.invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
-            raise errors.invalid(endpoint.resource, info.name, [found], kind="Scale")
+        if found := validate_scale(scale):
+            raise errors.invalid(endpoint.resource, info.name, found, kind="Scale")
         new = copy_of(current)
-        new["spec"]["replicas"] = replicas
+        apply_scale(new, scale)
         metadata = scale.get("metadata") or {}
         new["metadata"]["resourceVersion"] = metadata.get("resourceVersion") or ""
         if metadata.get("uid"):
@@ -93,4 +68,4 @@ async def _write(request: Request, endpoint: Endpoint, context: Context, wanted:
 
     key = endpoint.key(info.namespace, info.name)
     updated = await commit.update(endpoint, key, info.name, modify, dry_run=dry_run)
-    return json_response(view(updated), request)
+    return json_response(scale_of(updated), request)

@@ -1,0 +1,128 @@
+"""Reviews: questions that are POSTed like objects, answered, and never stored: who am I, may I, may they."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from apimachinery import errors, meta
+from apimachinery.errors import FieldError, StatusError
+from apiserver.authentication.user import User
+from apiserver.authorization.authorizer import Action
+from apiserver.context import Context
+from apiserver.handlers import decode
+from apiserver.request import Request
+from apiserver.response import Response, json_response
+
+Object = dict[str, Any]
+Answer = Callable[[Request, Context, Object], Awaitable[Object]]
+
+
+async def create(request: Request, context: Context) -> Response:
+    """The object that was POSTed, with its status filled in."""
+    resource = request.info.resource
+    assert resource is not None, "the caller has checked"
+    answer = _ANSWERS.get(resource.kind)
+    if answer is None:
+        raise errors.method_not_supported(resource, "create")
+    decode.dry_run(request)
+    review = await decode.read(request, resource)
+    review["status"] = await answer(request, context, review)
+    metadata = review.setdefault("metadata", {})
+    metadata.setdefault("creationTimestamp", None)
+    return json_response(review, request, 201)
+
+
+def _user_info(user: User) -> Object:
+    info: Object = {"username": user.name, "groups": list(user.groups)}
+    if user.uid:
+        info["uid"] = user.uid
+    if user.extra:
+        info["extra"] = {key: list(values) for key, values in user.extra.items()}
+    return info
+
+
+async def _self_subject(request: Request, context: Context, review: Object) -> Object:
+    review.setdefault("metadata", {})["creationTimestamp"] = meta.now_rfc3339()
+    return {"userInfo": _user_info(request.user)}
+
+
+async def _token(request: Request, context: Context, review: Object) -> Object:
+    spec = review.get("spec") or {}
+    token = spec.get("token") or ""
+    if not token:
+        raise errors.bad_request("token is required for TokenReview in authentication")
+    audiences = tuple(spec.get("audiences") or ())
+    try:
+        user = await context.authenticator.authenticate_token(token, audiences)
+    except StatusError:
+        return {"user": {}, "error": "invalid bearer token"} if not audiences else {"user": {}}
+    return {"authenticated": True, "user": _user_info(user), "audiences": list(audiences or context.tokens.audiences)}
+
+
+async def _self_access(request: Request, context: Context, review: Object) -> Object:
+    return await _decide(request, context, review, request.user)
+
+
+async def _access(request: Request, context: Context, review: Object) -> Object:
+    spec = review.get("spec") or {}
+    found: list[FieldError] = []
+    if not spec.get("user") and not spec.get("groups"):
+        found.append(errors.invalid_value("spec.user", "", "at least one of user or group must be specified"))
+    if found:
+        raise _invalid(request, found)
+    user = User(spec.get("user") or "", spec.get("groups") or (), spec.get("uid") or "", spec.get("extra"))
+    return await _decide(request, context, review, user)
+
+
+async def _local_access(request: Request, context: Context, review: Object) -> Object:
+    attributes = (review.get("spec") or {}).get("resourceAttributes") or {}
+    namespace = request.info.namespace
+    if attributes.get("namespace", namespace) != namespace:
+        detail = f"must match metadata.namespace: {namespace}"
+        raise _invalid(
+            request, [errors.invalid_value("spec.resourceAttributes.namespace", attributes.get("namespace"), detail)]
+        )
+    attributes["namespace"] = namespace
+    return await _access(request, context, review)
+
+
+async def _decide(request: Request, context: Context, review: Object, user: User) -> Object:
+    spec = review.get("spec") or {}
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if (resource is None) is (other is None):
+        which = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        raise _invalid(request, [errors.invalid_value("spec.resourceAttributes", resource, which)])
+    if resource is not None:
+        action = Action(
+            verb=resource.get("verb", ""),
+            group=resource.get("group", ""),
+            resource=resource.get("resource", ""),
+            subresource=resource.get("subresource", ""),
+            namespace=resource.get("namespace", ""),
+            name=resource.get("name", ""),
+        )
+    else:
+        action = Action(verb=(other or {}).get("verb", ""), path=(other or {}).get("path", ""))
+    allowed, reason = context.authorizer.decide(user, action)
+    return {"allowed": allowed, **({"reason": reason} if reason else {})}
+
+
+async def _rules(request: Request, context: Context, review: Object) -> Object:
+    namespace = (review.get("spec") or {}).get("namespace") or ""
+    if not namespace:
+        raise errors.bad_request("no namespace on request")
+    return context.authorizer.rules(request.user, namespace)
+
+
+def _invalid(request: Request, found: list[FieldError]) -> StatusError:
+    assert request.info.resource is not None, "reviews are resources"
+    return errors.invalid(request.info.resource, "", found)
+
+
+_ANSWERS: dict[str, Answer] = {
+    "SelfSubjectReview": _self_subject,
+    "TokenReview": _token,
+    "SelfSubjectAccessReview": _self_access,
+    "SubjectAccessReview": _access,
+    "LocalSubjectAccessReview": _local_access,
+    "SelfSubjectRulesReview": _rules,
+}
