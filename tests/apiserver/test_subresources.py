@@ -1,6 +1,12 @@
 """Evictions that respect budgets, reviews, other versions of one storage, approval."""
 
+import base64
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.apiserver.conftest import Api, http_client
 from tests.apiserver.harness import ApiServer
