@@ -125,8 +125,10 @@ def _host_root(directory: str, root: str) -> None:
         if stat.S_ISLNK(info.st_mode):
             posix.symlink(posix.readlink(source), target)
         elif stat.S_ISDIR(info.st_mode):
-            posix.mkdir(target, info.st_mode & 0o777)
-            if name not in ("proc", "sys", "dev"):
+            posix.mkdir(target, info.st_mode & 0o7777)
+            posix.chmod(target, info.st_mode & 0o7777)  # past the umask: everybody may write to /tmp
+            # /run and /tmp belong to what runs there, and are the likeliest to hold mounts, over which no overlay goes.
+            if name not in ("proc", "sys", "dev", "run", "tmp"):
                 _host_directory(source, target, f"{directory}/parts/{name}")
 
 
