@@ -69,8 +69,8 @@ class RuntimeCache:
         try:
             now = await self._runtime.pod_sandbox_status(id)
         except NotFound:
-            if before is not None:
-                del self._sandboxes[id]
+            # Somebody else may have asked, or let go of it, while we waited for the answer.
+            if before is not None and self._sandboxes.pop(id, None) is not None:
                 self._on_change(pod_uid(before))
             return
         self._sandboxes[id] = now
