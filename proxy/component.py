@@ -144,6 +144,11 @@ async def run(options: argparse.Namespace) -> None:
         server.add_check("sync", proxier.unhealthy)
         server.add_check("first-sync", lambda: None if proxier.synced else "not synced yet", ready_only=True)
 
+    async def feed() -> None:
+        # Their own retries take seconds; a server that is just starting is ready sooner.
+        await client.wait_ready()
+        await factory.run()
+
     async def start_when_synced() -> None:
         await factory.wait_synced()
         ready.set()
@@ -155,7 +160,7 @@ async def run(options: argparse.Namespace) -> None:
         for server in servers:
             await server.start()
             started.append(server)
-        await first_failure(factory.run(), start_when_synced())
+        await first_failure(feed(), start_when_synced())
     finally:
         await asyncio.gather(*(server.stop() for server in started))
         await client.close()

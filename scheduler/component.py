@@ -41,6 +41,7 @@ _BUDGETS = ("policy/v1", "poddisruptionbudgets")
 
 async def served_resources(client: Client, versions: Sequence[str]) -> set[tuple[str, str]]:
     """(API version, plural) of all that the server has in these API versions; waits for a server that is not up yet."""
+    await client.wait_ready()
     found: set[tuple[str, str]] = set()
     for version in versions:
         path = f"/apis/{version}" if "/" in version else f"/api/{version}"
