@@ -131,7 +131,12 @@ class Records:
 
     def write_exit(self, record: ContainerRecord, code: int, finished_at: int, message: str) -> None:
         """For a container whose monitor did not live to tell."""
-        replace(self.container_directory(record.id) / "exit", f"{code} 0 {finished_at}\n{message}".encode())
+        try:
+            replace(self.container_directory(record.id) / "exit", f"{code} 0 {finished_at}\n{message}".encode())
+        except FileNotFoundError:  # the node is being purged under us
+            record.exit_code, record.finished_at, record.message = code, finished_at, message
+            record.reason = reason(record)
+            return
         self.refresh(record)
 
 

@@ -92,6 +92,10 @@ class Node:
         Path(status.log_path).unlink()
         return "\n".join(line.split(" ", 3)[3] for line in text.splitlines())
 
+    async def let_it_end(self, container: str, script: str) -> None:
+        """As :meth:`shell`, where the main process may end, and take the script along, before that is reported."""
+        await self.runtime.exec_sync(container, ["/bin/sh", "-c", script], SECONDS)
+
     async def shell(self, container: str, script: str) -> str:
         out, err, code = await self.runtime.exec_sync(container, ["/bin/sh", "-c", script], SECONDS)
         assert code == 0, f"{script!r}: exit {code}: {err.decode()}"

@@ -83,7 +83,7 @@ asyncio.run(main())
     assert (await runtime.container_status(away)).exit_code == 7
     after = await runtime.container_status(counter)
     assert (after.state, after.started_at) == (ContainerState.RUNNING, before.started_at)
-    await native.shell(counter, "touch /end")
+    await native.let_it_end(counter, "touch /end")
     assert (await native.ended(counter)).exit_code == 6
     numbers = [int(line.split(" ", 3)[3]) for line in Path(after.log_path).read_text().splitlines()]
     assert numbers == list(range(1, len(numbers) + 1))

@@ -5,7 +5,6 @@ with ``python -I -S`` and the directory above on ``sys.path`` (so that this pack
 of ours is imported), with builtin modules and ``ctypes`` only. Inside, imports are relative.
 
 :mod:`.spawner` forks; :mod:`.monitor` watches one container; :mod:`.launch` builds its namespaces and mounts;
-
-:mod:`.identity` is user, groups and capabilities;
-:mod:`.seccomp` is the default profile; :mod:`.wire` is how all of them talk; :mod:`.syscalls` is the kernel.
+:mod:`.rootfs` its file system; :mod:`.identity` is user, groups and capabilities; :mod:`.seccomp` the default profile;
+:mod:`.wire` is how all of them talk; :mod:`.processes` what they know of each other; :mod:`.syscalls` is the kernel.
 """
