@@ -13,11 +13,13 @@ from fastapi.responses import PlainTextResponse, Response
 
 from apiserver.context import Context
 from apiserver.openapi import documents, v2_protobuf
+from apiserver.openapi.rendered import V2, V2_PROTOBUF, Rendered
 from apiserver.routes import discovery, version
 
 
 def build(context: Context) -> FastAPI:
     """Routes only; who may ask is decided before a request gets here."""
+    rendered = Rendered()
     app = FastAPI(title="minik8s", version=version.GIT_VERSION, docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/version")
@@ -63,21 +65,21 @@ def build(context: Context) -> FastAPI:
 
     @app.get("/openapi/v3/{group_version:path}")
     async def openapi_v3(group_version: str, request: Request) -> Response:
-        body = documents.v3_document(group_version)
-        if body is None:
+        if group_version not in documents.group_versions():
             return _not_found()
         headers = {"vary": "Accept"}
         if "hash" in request.query_params:
             headers["cache-control"] = "public, immutable"  # the address changes with the content
-        return _compressed(request, body, headers)
+        return _compressed(request, await rendered.get(group_version), headers)
 
     @app.get("/openapi/v2")
     async def openapi_v2(request: Request) -> Response:
         wanted = request.headers.get("accept", "").split(",")[0].strip()
-        document = documents.v2_document()
         if wanted == v2_protobuf.MEDIA_TYPE:
-            return _compressed(request, v2_protobuf.encode(document), {"vary": "Accept"}, "application/octet-stream")
-        return _compressed(request, orjson.dumps(document), {"vary": "Accept"})
+            body, media_type = await rendered.get(V2_PROTOBUF), "application/octet-stream"
+        else:
+            body, media_type = await rendered.get(V2), "application/json"
+        return _compressed(request, body, {"vary": "Accept"}, media_type)
 
     @app.exception_handler(404)
     async def not_found(request: Request, error: Exception) -> Response:
@@ -89,13 +91,15 @@ def build(context: Context) -> FastAPI:
 def _compressed(
     request: Request, body: bytes, headers: dict[str, str], media_type: str = "application/json"
 ) -> Response:
+    """``body`` is compressed already; who does not accept that gets it unpacked."""
     tag = discovery.etag(body)
     headers = {**headers, "etag": tag}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
-        body = gzip.compress(body, 1)
         headers["content-encoding"] = "gzip"
+    else:
+        body = gzip.decompress(body)
     return Response(body, media_type=media_type, headers=headers)
 
 
