@@ -11,8 +11,9 @@ from typing import Any
 
 from componentbase.process import first_failure
 from kubeclient import Client, Config, EventRecorder, Informer
+from kubeclient.informer import without_managed_fields
 from kubelet.cri import connect
-from kubelet.cri.api import RuntimeServiceError
+from kubelet.cri.api import ImageService, RuntimeService, RuntimeServiceError
 from kubelet.layout import Layout
 from kubelet.node import machine, status
 from kubelet.node.lease import NodeLease
@@ -24,6 +25,7 @@ from kubelet.pods.imagepull import ImagePuller
 from kubelet.pods.logrotation import LogRotation
 from kubelet.pods.runner import PodRunner
 from kubelet.pods.runtimecache import RuntimeCache
+from kubelet.pods.spec import field_path
 from kubelet.pods.statuswriter import StatusWriter
 from kubelet.pods.worker import Tools
 from kubelet.pods.workers import PodWorkers
@@ -39,18 +41,15 @@ log = logging.getLogger(__name__)
 
 
 class Kubelet:
-    def __init__(self, options: Options, client: Client) -> None:
+    """``runtime`` is not started yet. ``root``: whether this kubelet may mount and set routes."""
+
+    def __init__(
+        self, options: Options, client: Client, runtime: RuntimeService, images: ImageService, *, root: bool
+    ) -> None:
         self.options, self.client = options, client
+        self.runtime, self.images = runtime, images
         self.layout = Layout(options.root_dir)
         self.layout.make()
-        self.runtime, self.images = connect(
-            options.runtime_endpoint,
-            node_name=options.node_name,
-            root_dir=options.root_dir,
-            pod_cidr=options.pod_cidr,
-            image_dir=options.image_dir,
-            pod_infra_container_image=options.pod_infra_container_image,
-        )
         self.machine = machine.inspect(self.layout.root)
         self.settings = NodeSettings(
             name=options.node_name,
@@ -65,21 +64,22 @@ class Kubelet:
         self.registration = NodeRegistration(
             client, options, self.machine, self.runtime, self.images, self._tell_of_node, self._problems
         )
-        self._network = _OwnNetwork(options.cluster_cidr)
+        self._routes = _Routes(options.cluster_cidr) if root else None
         self._make_informers()
-        self._make_pods()
+        self._make_pods(root)
         self.cidr = options.pod_cidr
         self._cidr_task: asyncio.Task[None] | None = None
 
     def _make_informers(self) -> None:
         by_node = f"spec.nodeName={self.options.node_name}"
-        self.pods = Informer(self.client.resource("v1", "pods"), field_selector=by_node, transform=_trimmed)
-        self.services = Informer(self.client.resource("v1", "services"), transform=_trimmed)
-        self.nodes = Informer(self.client.resource("v1", "nodes"), transform=_trimmed_node)
+        self.pods = Informer(
+            self.client.resource("v1", "pods"), field_selector=by_node, transform=without_managed_fields
+        )
+        self.services = Informer(self.client.resource("v1", "services"), transform=without_managed_fields)
+        self.nodes = Informer(self.client.resource("v1", "nodes"), transform=without_managed_fields)
         self.nodes.on_any(self._node_changed)
 
-    def _make_pods(self) -> None:
-        root = self._network.possible
+    def _make_pods(self, root: bool) -> None:
         self.results = Results(self._wake)
         self.cache = RuntimeCache(self.runtime, self.layout, self._wake)
         self.references = References(self.client, self._retry)
@@ -176,7 +176,8 @@ class Kubelet:
             if cidr and cidr != self.cidr and not self.options.pod_cidr:
                 self.cidr = cidr
                 self._cidr_task = asyncio.create_task(self._use_cidr(cidr), name="podCIDR")
-        self._network.nodes_changed(self.nodes)
+        if self._routes is not None:
+            self._routes.nodes_changed(self.nodes)
 
     async def _use_cidr(self, cidr: str) -> None:
         wait = 0.2
@@ -220,25 +221,18 @@ class Kubelet:
         self.events.event(reference, type_, reason, message)
 
     def _tell_of_container(self, pod: Object, container: Object, type_: str, reason: str, message: str) -> None:
-        from kubelet.pods.spec import field_path
-
         self.events.event(pod, type_, reason, message, field_path=field_path(pod, container))
 
 
-class _OwnNetwork:
-    """Routes to the pods of other nodes, where this kubelet may set them."""
+class _Routes:
+    """To the pods of other nodes: brought up to date once for all changes that come while it works."""
 
     def __init__(self, cluster_cidr: str) -> None:
-        from kubelet.cri.native.privileges import has_root
-
-        self.possible = has_root()
         self._cluster_cidr = cluster_cidr
         self._task: asyncio.Task[None] | None = None
         self._again = False
 
     def nodes_changed(self, nodes: Informer) -> None:
-        if not self.possible:
-            return
         self._again = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._sync(nodes), name="routes")
@@ -254,18 +248,18 @@ class _OwnNetwork:
                 log.error("routes to other nodes: %s", error)
 
 
-def _trimmed(obj: Object) -> Object:
-    obj["metadata"].pop("managedFields", None)
-    return obj
-
-
-def _trimmed_node(node: Object) -> Object:
-    node["metadata"].pop("managedFields", None)
-    return node
-
-
 async def run(options: Options) -> int:
+    from kubelet.cri.native.privileges import has_root
+
     config = Config.load(options.kubeconfig)
+    runtime, images = connect(
+        options.runtime_endpoint,
+        node_name=options.node_name,
+        root_dir=options.root_dir,
+        pod_cidr=options.pod_cidr,
+        image_dir=options.image_dir,
+        pod_infra_container_image=options.pod_infra_container_image,
+    )
     async with Client(config, user_agent=f"kubelet/{status.VERSION}") as client:
-        await Kubelet(options, client).run()
+        await Kubelet(options, client, runtime, images, root=has_root()).run()
     return 0
