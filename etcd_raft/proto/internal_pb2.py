@@ -26,7 +26,7 @@ from etcd_raft.proto import rpc_pb2 as etcd__raft_dot_proto_dot_rpc__pb2
 from etcd_raft.proto import auth_pb2 as etcd__raft_dot_proto_dot_auth__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65tcd_raft/proto/internal.proto\x12\netcdraftpb\x1a\x19\x65tcd_raft/proto/rpc.proto\x1a\x1a\x65tcd_raft/proto/auth.proto\"\xee\t\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x15\n\rauth_revision\x18\x03 \x01(\x04\x12\'\n\x03put\x18\n \x01(\x0b\x32\x18.etcdserverpb.PutRequestH\x00\x12\x38\n\x0c\x64\x65lete_range\x18\x0b \x01(\x0b\x32 .etcdserverpb.DeleteRangeRequestH\x00\x12\'\n\x03txn\x18\x0c \x01(\x0b\x32\x18.etcdserverpb.TxnRequestH\x00\x12\x35\n\ncompaction\x18\r \x01(\x0b\x32\x1f.etcdserverpb.CompactionRequestH\x00\x12\x36\n\x0blease_grant\x18\x0e \x01(\x0b\x32\x1f.etcdserverpb.LeaseGrantRequestH\x00\x12\x38\n\x0clease_revoke\x18\x0f \x01(\x0b\x32 .etcdserverpb.LeaseRevokeRequestH\x00\x12\x39\n\x11lease_checkpoints\x18\x10 \x01(\x0b\x32\x1c.etcdraftpb.LeaseCheckpointsH\x00\x12+\n\x05\x61larm\x18\x11 \x01(\x0b\x32\x1a.etcdserverpb.AlarmRequestH\x00\x12\x39\n\x11member_attributes\x18\x12 \x01(\x0b\x32\x1c.etcdraftpb.MemberAttributesH\x00\x12\x36\n\x0b\x61uth_enable\x18\x1e \x01(\x0b\x32\x1f.etcdserverpb.AuthEnableRequestH\x00\x12\x38\n\x0c\x61uth_disable\x18\x1f \x01(\x0b\x32 .etcdserverpb.AuthDisableRequestH\x00\x12\x34\n\x08user_add\x18  \x01(\x0b\x32 .etcdserverpb.AuthUserAddRequestH\x00\x12:\n\x0buser_delete\x18! \x01(\x0b\x32#.etcdserverpb.AuthUserDeleteRequestH\x00\x12K\n\x14user_change_password\x18\" \x01(\x0b\x32+.etcdserverpb.AuthUserChangePasswordRequestH\x00\x12\x41\n\x0fuser_grant_role\x18# \x01(\x0b\x32&.etcdserverpb.AuthUserGrantRoleRequestH\x00\x12\x43\n\x10user_revoke_role\x18$ \x01(\x0b\x32\'.etcdserverpb.AuthUserRevokeRoleRequestH\x00\x12\x34\n\x08role_add\x18% \x01(\x0b\x32 .etcdserverpb.AuthRoleAddRequestH\x00\x12:\n\x0brole_delete\x18& \x01(\x0b\x32#.etcdserverpb.AuthRoleDeleteRequestH\x00\x12M\n\x15role_grant_permission\x18\' \x01(\x0b\x32,.etcdserverpb.AuthRoleGrantPermissionRequestH\x00\x12O\n\x16role_revoke_permission\x18( \x01(\x0b\x32-.etcdserverpb.AuthRoleRevokePermissionRequestH\x00\x42\x0b\n\toperation\"4\n\x0fLeaseCheckpoint\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x15\n\rremaining_ttl\x18\x02 \x01(\x03\"D\n\x10LeaseCheckpoints\x12\x30\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32\x1b.etcdraftpb.LeaseCheckpoint\"A\n\x10MemberAttributes\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63lient_urls\x18\x03 \x03(\t\"X\n\nMembership\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.etcdserverpb.Member\x12\x0f\n\x07removed\x18\x02 \x03(\x04\x12\x12\n\ncluster_id\x18\x03 \x01(\x04\"Y\n\x11\x43onfChangeContext\x12$\n\x06member\x18\x01 \x01(\x0b\x32\x14.etcdserverpb.Member\x12\n\n\x02id\x18\x02 \x01(\x04\x12\x12\n\nis_promote\x18\x03 \x01(\x08\"=\n\x0bStoredLease\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0b\n\x03ttl\x18\x02 \x01(\x03\x12\x15\n\rremaining_ttl\x18\x03 \x01(\x03\"h\n\tUserTable\x12\x1b\n\x05users\x18\x01 \x03(\x0b\x32\x0c.authpb.User\x12\x1b\n\x05roles\x18\x02 \x03(\x0b\x32\x0c.authpb.Role\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x12\x10\n\x08revision\x18\x04 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65tcd_raft/proto/internal.proto\x12\netcdraftpb\x1a\x19\x65tcd_raft/proto/rpc.proto\x1a\x1a\x65tcd_raft/proto/auth.proto\"\xe5\t\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08username\x18\x02 \x01(\t\x12\x15\n\rauth_revision\x18\x03 \x01(\x04\x12\'\n\x03put\x18\n \x01(\x0b\x32\x18.etcdserverpb.PutRequestH\x00\x12\x38\n\x0c\x64\x65lete_range\x18\x0b \x01(\x0b\x32 .etcdserverpb.DeleteRangeRequestH\x00\x12\'\n\x03txn\x18\x0c \x01(\x0b\x32\x18.etcdserverpb.TxnRequestH\x00\x12\x35\n\ncompaction\x18\r \x01(\x0b\x32\x1f.etcdserverpb.CompactionRequestH\x00\x12\x36\n\x0blease_grant\x18\x0e \x01(\x0b\x32\x1f.etcdserverpb.LeaseGrantRequestH\x00\x12\x38\n\x0clease_revoke\x18\x0f \x01(\x0b\x32 .etcdserverpb.LeaseRevokeRequestH\x00\x12\x39\n\x11lease_checkpoints\x18\x10 \x01(\x0b\x32\x1c.etcdraftpb.LeaseCheckpointsH\x00\x12+\n\x05\x61larm\x18\x11 \x01(\x0b\x32\x1a.etcdserverpb.AlarmRequestH\x00\x12\x39\n\x11member_attributes\x18\x12 \x01(\x0b\x32\x1c.etcdraftpb.MemberAttributesH\x00\x12-\n\x0b\x61uth_enable\x18\x1e \x01(\x0b\x32\x16.etcdraftpb.AuthEnableH\x00\x12\x38\n\x0c\x61uth_disable\x18\x1f \x01(\x0b\x32 .etcdserverpb.AuthDisableRequestH\x00\x12\x34\n\x08user_add\x18  \x01(\x0b\x32 .etcdserverpb.AuthUserAddRequestH\x00\x12:\n\x0buser_delete\x18! \x01(\x0b\x32#.etcdserverpb.AuthUserDeleteRequestH\x00\x12K\n\x14user_change_password\x18\" \x01(\x0b\x32+.etcdserverpb.AuthUserChangePasswordRequestH\x00\x12\x41\n\x0fuser_grant_role\x18# \x01(\x0b\x32&.etcdserverpb.AuthUserGrantRoleRequestH\x00\x12\x43\n\x10user_revoke_role\x18$ \x01(\x0b\x32\'.etcdserverpb.AuthUserRevokeRoleRequestH\x00\x12\x34\n\x08role_add\x18% \x01(\x0b\x32 .etcdserverpb.AuthRoleAddRequestH\x00\x12:\n\x0brole_delete\x18& \x01(\x0b\x32#.etcdserverpb.AuthRoleDeleteRequestH\x00\x12M\n\x15role_grant_permission\x18\' \x01(\x0b\x32,.etcdserverpb.AuthRoleGrantPermissionRequestH\x00\x12O\n\x16role_revoke_permission\x18( \x01(\x0b\x32-.etcdserverpb.AuthRoleRevokePermissionRequestH\x00\x42\x0b\n\toperation\"4\n\x0fLeaseCheckpoint\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x15\n\rremaining_ttl\x18\x02 \x01(\x03\"D\n\x10LeaseCheckpoints\x12\x30\n\x0b\x63heckpoints\x18\x01 \x03(\x0b\x32\x1b.etcdraftpb.LeaseCheckpoint\"A\n\x10MemberAttributes\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63lient_urls\x18\x03 \x03(\t\"X\n\nMembership\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.etcdserverpb.Member\x12\x0f\n\x07removed\x18\x02 \x03(\x04\x12\x12\n\ncluster_id\x18\x03 \x01(\x04\"Y\n\x11\x43onfChangeContext\x12$\n\x06member\x18\x01 \x01(\x0b\x32\x14.etcdserverpb.Member\x12\n\n\x02id\x18\x02 \x01(\x04\x12\x12\n\nis_promote\x18\x03 \x01(\x08\"\x1c\n\nAuthEnable\x12\x0e\n\x06secret\x18\x01 \x01(\x0c\"=\n\x0bStoredLease\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0b\n\x03ttl\x18\x02 \x01(\x03\x12\x15\n\rremaining_ttl\x18\x03 \x01(\x03\"x\n\tUserTable\x12\x1b\n\x05users\x18\x01 \x03(\x0b\x32\x0c.authpb.User\x12\x1b\n\x05roles\x18\x02 \x03(\x0b\x32\x0c.authpb.Role\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x0e\n\x06secret\x18\x05 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'etcd_raft.proto.internal_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REQUEST']._serialized_start=102
-  _globals['_REQUEST']._serialized_end=1364
-  _globals['_LEASECHECKPOINT']._serialized_start=1366
-  _globals['_LEASECHECKPOINT']._serialized_end=1418
-  _globals['_LEASECHECKPOINTS']._serialized_start=1420
-  _globals['_LEASECHECKPOINTS']._serialized_end=1488
-  _globals['_MEMBERATTRIBUTES']._serialized_start=1490
-  _globals['_MEMBERATTRIBUTES']._serialized_end=1555
-  _globals['_MEMBERSHIP']._serialized_start=1557
-  _globals['_MEMBERSHIP']._serialized_end=1645
-  _globals['_CONFCHANGECONTEXT']._serialized_start=1647
-  _globals['_CONFCHANGECONTEXT']._serialized_end=1736
-  _globals['_STOREDLEASE']._serialized_start=1738
-  _globals['_STOREDLEASE']._serialized_end=1799
-  _globals['_USERTABLE']._serialized_start=1801
-  _globals['_USERTABLE']._serialized_end=1905
+  _globals['_REQUEST']._serialized_end=1355
+  _globals['_LEASECHECKPOINT']._serialized_start=1357
+  _globals['_LEASECHECKPOINT']._serialized_end=1409
+  _globals['_LEASECHECKPOINTS']._serialized_start=1411
+  _globals['_LEASECHECKPOINTS']._serialized_end=1479
+  _globals['_MEMBERATTRIBUTES']._serialized_start=1481
+  _globals['_MEMBERATTRIBUTES']._serialized_end=1546
+  _globals['_MEMBERSHIP']._serialized_start=1548
+  _globals['_MEMBERSHIP']._serialized_end=1636
+  _globals['_CONFCHANGECONTEXT']._serialized_start=1638
+  _globals['_CONFCHANGECONTEXT']._serialized_end=1727
+  _globals['_AUTHENABLE']._serialized_start=1729
+  _globals['_AUTHENABLE']._serialized_end=1757
+  _globals['_STOREDLEASE']._serialized_start=1759
+  _globals['_STOREDLEASE']._serialized_end=1820
+  _globals['_USERTABLE']._serialized_start=1822
+  _globals['_USERTABLE']._serialized_end=1942
 # @@protoc_insertion_point(module_scope)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from etcd_raft.mvcc import errors
+from etcd_raft.mvcc.auth import AuthStore
 from etcd_raft.mvcc.backend import Backend
 from etcd_raft.mvcc.errors import StoreError
 from etcd_raft.mvcc.lease import Lessor
@@ -25,6 +26,10 @@ from etcd_raft.raft.messages import ConfChange, ConfChangeType, Entry
 from etcd_raft.server.membership import Membership
 
 log = logging.getLogger(__name__)
+_AUTH_CHANGES = (
+    "auth_enable", "auth_disable", "user_add", "user_delete", "user_change_password", "user_grant_role", "user_revoke_role",
+    "role_add", "role_delete", "role_grant_permission", "role_revoke_permission",
+)  # fmt: skip
 _APPLIED = struct.Struct(">QQ")
 
 
@@ -51,6 +56,7 @@ class State:
     lessor: Lessor = field(init=False)
     hub: WatchHub = field(init=False)
     membership: Membership = field(init=False)
+    auth: AuthStore = field(init=False)
     keys: Keys = field(init=False)
     min_lease_ttl: int = 1
     applied: int = 0
@@ -62,6 +68,7 @@ class State:
         self.lessor = Lessor(self.backend, self.min_lease_ttl)
         self.hub = WatchHub(self.store)
         self.membership = Membership(self.backend)
+        self.auth = AuthStore(self.backend)
         self.keys = Keys(self.store, self.lessor)
         self._load()
 
@@ -76,6 +83,7 @@ class State:
         seen = self.store.revision
         self.store.load()
         self.membership.load()
+        self.auth.load()
         self._load()
         self.hub.reset(seen)
 
@@ -109,6 +117,7 @@ class Applier:
             "lease_revoke": self._lease_revoke,
             "alarm": self._alarm,
             "member_attributes": self._member_attributes,
+            **{name: self._auth_change(name) for name in _AUTH_CHANGES},
         }
 
     def apply_request(self, entry: Entry) -> tuple[int, Result | None]:
@@ -122,6 +131,7 @@ class Applier:
         if operation is None:
             raise ValueError(f"entry {entry.index} holds an operation that this version does not know")
         try:
+            self._check_access(request, operation)
             result = self._operations[operation](getattr(request, operation))
         except StoreError as error:
             return request.id, Result(error=error)
@@ -158,6 +168,27 @@ class Applier:
                     return context.id, change, False
                 membership.update_peer_urls(change.node, member.peerURLs)
         return context.id, change, True
+
+    def _check_access(self, request: Any, operation: str) -> None:
+        """Users and roles may have changed between the question whether somebody may, and now."""
+        auth = self.state.auth
+        if not auth.enabled or not request.auth_revision:
+            return  # authentication is off, or members speak among themselves
+        if request.auth_revision < auth.revision:
+            raise errors.AUTH_OLD_REVISION
+        if operation == "put":
+            auth.require_put(request.username, request.put)
+        elif operation == "delete_range":
+            auth.require_delete(request.username, request.delete_range)
+        elif operation == "txn":
+            auth.require_request(request.username, request.txn)
+
+    def _auth_change(self, name: str) -> Callable[[Any], Result]:
+        def change(request: Any) -> Result:
+            getattr(self.state.auth, name.removeprefix("auth_"))(request)
+            return Result()
+
+        return change
 
     # ---- operations
 

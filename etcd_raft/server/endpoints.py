@@ -7,6 +7,7 @@ from typing import Any
 from etcd_raft.mvcc.errors import StoreError
 from etcd_raft.proto import rpc_pb2 as pb
 from etcd_raft.server import services
+from etcd_raft.server.access import Auth, check_permission, identify
 from etcd_raft.server.config import ServerConfig, address
 from etcd_raft.server.member import Member
 from etcd_raft.server.watching import WatchService
@@ -27,6 +28,7 @@ class Api:
         self.cluster = services.Cluster(member)
         self.maintenance = services.Maintenance(member)
         self.watch = WatchService(member)
+        self.auth = Auth(member)
         self.requests: dict[str, int] = {}
         self._server: Any = None
 
@@ -61,6 +63,25 @@ class Api:
                 "Hash": (pb.HashRequest, maintenance.hash),
                 "HashKV": (pb.HashKVRequest, maintenance.hash_kv),
                 "MoveLeader": (pb.MoveLeaderRequest, maintenance.move_leader),
+            },
+            "etcdserverpb.Auth": {
+                "AuthEnable": (pb.AuthEnableRequest, self.auth.enable),
+                "AuthDisable": (pb.AuthDisableRequest, self.auth.disable),
+                "AuthStatus": (pb.AuthStatusRequest, self.auth.status),
+                "Authenticate": (pb.AuthenticateRequest, self.auth.authenticate),
+                "UserAdd": (pb.AuthUserAddRequest, self.auth.user_add),
+                "UserGet": (pb.AuthUserGetRequest, self.auth.user_get),
+                "UserList": (pb.AuthUserListRequest, self.auth.user_list),
+                "UserDelete": (pb.AuthUserDeleteRequest, self.auth.user_delete),
+                "UserChangePassword": (pb.AuthUserChangePasswordRequest, self.auth.user_change_password),
+                "UserGrantRole": (pb.AuthUserGrantRoleRequest, self.auth.user_grant_role),
+                "UserRevokeRole": (pb.AuthUserRevokeRoleRequest, self.auth.user_revoke_role),
+                "RoleAdd": (pb.AuthRoleAddRequest, self.auth.role_add),
+                "RoleGet": (pb.AuthRoleGetRequest, self.auth.role_get),
+                "RoleList": (pb.AuthRoleListRequest, self.auth.role_list),
+                "RoleDelete": (pb.AuthRoleDeleteRequest, self.auth.role_delete),
+                "RoleGrantPermission": (pb.AuthRoleGrantPermissionRequest, self.auth.role_grant_permission),
+                "RoleRevokePermission": (pb.AuthRoleRevokePermissionRequest, self.auth.role_revoke_permission),
             },
         }
 
@@ -109,17 +130,20 @@ class Api:
             self._keep_alive(grpc), pb.LeaseKeepAliveRequest.FromString, None
         )
         handlers["etcdserverpb.Maintenance"]["Snapshot"] = grpc.unary_stream_rpc_method_handler(
-            self._snapshot(), pb.SnapshotRequest.FromString, None
+            self._snapshot(grpc), pb.SnapshotRequest.FromString, None
         )
         handlers["grpc.health.v1.Health"] = {"Check": grpc.unary_unary_rpc_method_handler(self._health, None, None)}
         return handlers
 
     def _unary(self, grpc: Any, name: str, run: Callable[[Any], Any]) -> Any:
-        counts = self.requests
+        counts, auth, method = self.requests, self.member.state.auth, name.partition("/")[2]
 
         async def handle(request: Any, context: Any) -> bytes:
             counts[name] = counts.get(name, 0) + 1
             try:
+                if auth.enabled and method != "Authenticate":
+                    self._identify(context)
+                    check_permission(self.member, method, request)
                 reply: bytes = await run(request)
             except StoreError as error:
                 await context.abort(grpc.StatusCode[error.code], error.text)
@@ -128,10 +152,17 @@ class Api:
 
         return handle
 
+    def _identify(self, context: Any) -> None:
+        metadata = dict(context.invocation_metadata() or ())
+        names = context.auth_context().get("x509_common_name") or [b""]
+        identify(self.member, metadata.get("token") or metadata.get("authorization"), names[0].decode())
+
     def _watch(self, grpc: Any) -> Any:
         async def handle(_: Any, context: Any) -> None:
             metadata = dict(context.invocation_metadata() or ())
             try:
+                if self.member.state.auth.enabled:
+                    self._identify(context)
                 await self.watch.serve(_GrpcDuplex(grpc, context), metadata.get("hasleader") == "true")
             except StoreError as error:
                 await context.abort(grpc.StatusCode[error.code], error.text)
@@ -148,8 +179,14 @@ class Api:
 
         return handle
 
-    def _snapshot(self) -> Any:
+    def _snapshot(self, grpc: Any) -> Any:
         async def handle(request: Any, context: Any) -> Any:
+            try:
+                if self.member.state.auth.enabled:
+                    self._identify(context)
+                    check_permission(self.member, "Snapshot", request)
+            except StoreError as error:
+                await context.abort(grpc.StatusCode[error.code], error.text)
             async for part in self.maintenance.snapshot():
                 yield part
 

@@ -46,6 +46,11 @@ class Services:
         )
 
     async def agree(self, request: Request) -> Any:
+        auth = self.state.auth
+        if auth.enabled:
+            from etcd_raft.server.access import current_user  # here, because access builds on this module
+
+            request.username, request.auth_revision = current_user.get(), auth.revision
         return await self.node.propose(request)
 
     def answer(self, applied: Applied) -> bytes:

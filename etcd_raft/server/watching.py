@@ -11,8 +11,10 @@ from collections import deque
 from typing import Any, Protocol
 
 from etcd_raft.mvcc import errors, wire
+from etcd_raft.mvcc.auth import READ
 from etcd_raft.mvcc.watch import Watcher
 from etcd_raft.proto import rpc_pb2 as pb
+from etcd_raft.server.access import current_user
 from etcd_raft.server.services import Services
 
 _FULL_BYTES = 4 << 20
@@ -153,6 +155,11 @@ class WatchStream:
         elif id in self._watchers:
             reason = "mvcc: watcher duplicate ID"
             self._respond(watch_id=_BROADCAST_ID, created=True, canceled=True, cancel_reason=reason)
+            return
+        try:
+            self._service.state.auth.require(current_user.get(), READ, key, end)
+        except errors.StoreError as error:
+            self._respond(watch_id=_BROADCAST_ID, created=True, canceled=True, cancel_reason=error.text)
             return
         if end and end != b"\0" and key >= end:
             reason = "mvcc: watcher range is empty"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.etcd_raft.processes import ClusterProcesses, answers
+from etcd_raft.client import EtcdClient, EtcdError
+from tests.etcd_raft.processes import ClusterProcesses, answers, eventually
 
 pytestmark = pytest.mark.binary("etcdctl")
 
@@ -205,3 +206,50 @@ async def test_a_full_quota_raises_the_alarm_and_room_ends_it(tmp_path: Path) ->
         assert await _ctl(cluster, "put", "a", "b") == "OK\n"
     finally:
         cluster.close()
+
+
+async def test_users_may_do_what_their_roles_say(three: ClusterProcesses) -> None:
+    await three.ready()
+    await _ctl(three, "put", "app/a", "1")
+    assert "User root created" in await _ctl(three, "user", "add", "root:secret")
+    await _ctl(three, "user", "grant-role", "root", "root")
+    await _ctl(three, "role", "add", "reader")
+    await _ctl(three, "role", "grant-permission", "reader", "--prefix=true", "read", "app/")
+    await _ctl(three, "user", "add", "eve:pw")
+    assert "Role reader is granted" in await _ctl(three, "user", "grant-role", "eve", "reader")
+    assert "Authentication Enabled" in await _ctl(three, "auth", "enable")
+    assert "user name is empty" in await _ctl(three, "get", "app/a", ok=False)
+    assert await _ctl(three, "--user=eve:pw", "get", "app/a") == "app/a\n1\n"
+    assert await _ctl(three, "--user=eve:pw", "get", "app/", "--prefix") == "app/a\n1\n"
+    assert "permission denied" in await _ctl(three, "--user=eve:pw", "put", "app/a", "2", ok=False)
+    assert "permission denied" in await _ctl(three, "--user=eve:pw", "get", "other", ok=False)
+    assert "permission denied" in await _ctl(three, "--user=eve:pw", "user", "list", ok=False)
+    assert "authentication failed" in await _ctl(three, "--user=eve:wrong", "get", "app/a", ok=False)
+    assert await _ctl(three, "--user=root:secret", "put", "other", "2") == "OK\n"
+    assert "app/" in await _ctl(three, "--user=root:secret", "role", "get", "reader")
+    assert await _ctl(three, "--user=root:secret", "user", "list") == "eve\nroot\n"
+    for member in three.members:  # users survive, on every member
+        member.kill()
+    for member in three.members:
+        member.start()
+
+    async def root_may() -> bool:
+        return "Authentication Disabled" in await _ctl(three, "--user=root:secret", "auth", "disable")
+
+    for member in three.members:
+        await _listening(member.url)
+    assert await root_may()
+    assert await _ctl(three, "get", "other") == "other\n2\n"
+
+
+async def _listening(url: str) -> None:
+    """Somebody answers there, if only to say that we may not."""
+
+    async def serves() -> bool:
+        async with EtcdClient([url], timeout=1.0) as client:
+            try:
+                return bool((await client.status()).leader)
+            except EtcdError:
+                return False
+
+    await eventually(f"{url} has a leader", serves)
