@@ -17,6 +17,7 @@ async def serve(options: Options) -> int:
     from apiserver.app import App
     from apiserver.build import build_context
     from apiserver.server import build, listen
+    from apiserver.storage.compactor import Compactor
 
     try:
         context = build_context(options)
@@ -27,10 +28,11 @@ async def serve(options: Options) -> int:
         return 1
     cache = asyncio.create_task(context.cacher.run(), name="cacher")
     owned = asyncio.create_task(bootstrap.run(context), name="bootstrap")
+    compactor = asyncio.create_task(Compactor(context.store).run(), name="compactor")
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")
     log.info("serving on https://%s:%d", options.bind_address, options.secure_port)
     try:
-        done, _ = await asyncio.wait((cache, owned, serving), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((cache, owned, compactor, serving), return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
         raise RuntimeError(f"{next(iter(done)).get_name()} ended unexpectedly")
@@ -41,8 +43,9 @@ async def serve(options: Options) -> int:
         for resource_cache in context.cacher.caches.values():
             resource_cache.close_watchers()
         await asyncio.gather(serving, return_exceptions=True)
-        cache.cancel()
-        await asyncio.gather(cache, return_exceptions=True)
+        for task in (cache, compactor):
+            task.cancel()
+        await asyncio.gather(cache, compactor, return_exceptions=True)
         await context.store.client.close()
 
 

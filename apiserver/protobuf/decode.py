@@ -47,7 +47,11 @@ def decode_body(body: bytes) -> Object:
         raw = base64.b64decode(unknown.get("raw", ""))
         name = _message_name(meta.get("apiVersion", ""), meta.get("kind", ""))
         obj = _message(name, raw, 0)
-    except (IndexError, struct.error, UnicodeDecodeError, OverflowError, orjson.JSONDecodeError) as error:
+    except MalformedBody:
+        raise
+    except (AttributeError, TypeError) as error:  # a number where bytes belong, or the other way round
+        raise MalformedBody(f"proto: wrong wireType: {error}") from None
+    except (IndexError, struct.error, OverflowError, ValueError) as error:
         raise MalformedBody(f"proto: {error}") from None
     return {"apiVersion": meta["apiVersion"], "kind": meta["kind"], **obj}
 
