@@ -9,11 +9,13 @@ import signal
 import time
 from pathlib import Path
 
+import orjson
+
 from kubelet.cri.native.cgroups import Cgroups, detect
 from kubelet.cri.native.images import default_store
 from kubelet.cri.native.node import cgroup_key, state_directory
 from kubelet.cri.native.records import remove_tree
-from kubelet.cri.native.shim.processes import kill_process
+from kubelet.cri.native.shim.processes import kill_process, start_time
 from kubelet.cri.native.spawning import MARK
 
 _SECONDS = 5.0
@@ -34,6 +36,21 @@ def marked_processes(state_dir: str) -> list[int]:
     return found
 
 
+def recorded_processes(state_dir: str) -> list[int]:
+    """The pause processes that the records name and that still run: also where a process of another user
+    namespace does not show us its environment."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    found = []
+    for file in Path(state_dir, "sandboxes").glob("*/sandbox.json"):
+        try:
+            record = orjson.loads(file.read_bytes())
+        except (OSError, orjson.JSONDecodeError):  # half written, or just removed
+            continue
+        if record["boot_id"] == boot_id and record["pid"] and start_time(record["pid"]) == record["start_time"]:
+            found.append(record["pid"])
+    return found
+
+
 def purge(root_dir: str, *, keep_data: bool = False) -> list[str]:
     """Returns what could not be removed, a sentence each; empty when the node left nothing behind.
 
@@ -43,12 +60,12 @@ def purge(root_dir: str, *, keep_data: bool = False) -> list[str]:
     problems = []
     deadline = time.monotonic() + _SECONDS
     # Monitors die first and take their containers with them (PR_SET_PDEATHSIG); then what is left in the cgroups.
-    while (pids := marked_processes(state_dir)) and time.monotonic() < deadline:
+    while (pids := {*marked_processes(state_dir), *recorded_processes(state_dir)}) and time.monotonic() < deadline:
         for pid in pids:
             kill_process(pid)
         time.sleep(0.01)
     if pids:
-        problems.append(f"processes {pids} do not die of {signal.SIGKILL.name}")
+        problems.append(f"processes {sorted(pids)} do not die of {signal.SIGKILL.name}")
     cgroups = Cgroups(detect(), cgroup_key(root_dir))
     if cgroups.available:
         cgroups.kill()

@@ -166,3 +166,17 @@ async def test_the_small_processes_stay_small(native: Node) -> None:
     rollup = Path(f"/proc/{monitor}/smaps_rollup").read_text().splitlines()
     private = sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))
     assert private < 4096
+
+
+async def test_purge_finds_a_pause_process_that_hides_its_environment(
+    native: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of another user namespace does: the records name it as well."""
+    from kubelet.cri.native import purge as purging
+
+    sandbox = await native.sandbox()
+    pid = native.runtime._node.records.sandboxes[sandbox].pid  # type: ignore[attr-defined]
+    monkeypatch.setattr(purging, "marked_processes", lambda _state_dir: [])
+    assert purging.recorded_processes(state_directory(native.root_dir)) == [pid]
+    await asyncio.to_thread(purging.purge, native.root_dir)
+    assert start_time(pid) == 0
