@@ -43,8 +43,6 @@ class ServerConfig:
     max_request_bytes: int = 1536 * 1024
     max_txn_ops: int = 128
     progress_notify_seconds: float = 600.0
-    auto_compaction_mode: str = "periodic"
-    auto_compaction_retention: str = "0"
     strict_reconfig_check: bool = True
     force_new_cluster: bool = False
     log_level: str = "info"
@@ -108,6 +106,10 @@ def from_flags(argv: list[str]) -> ServerConfig:
             f"--initial-cluster says {','.join(cluster[flags.name])} for {flags.name!r}, "
             f"--initial-advertise-peer-urls says {','.join(advertised)}"
         )
+    if flags.auto_compaction_retention not in ("0", ""):
+        raise ConfigError(
+            "--auto-compaction-retention: automatic compaction is not there; the API server compacts by itself"
+        )
     if flags.election_timeout < 5 * flags.heartbeat_interval:
         raise ConfigError("--election-timeout should be at least 5 times --heartbeat-interval")
     config = ServerConfig(
@@ -133,8 +135,6 @@ def from_flags(argv: list[str]) -> ServerConfig:
         max_request_bytes=flags.max_request_bytes,
         max_txn_ops=flags.max_txn_ops,
         progress_notify_seconds=flags.experimental_watch_progress_notify_interval,
-        auto_compaction_mode=flags.auto_compaction_mode,
-        auto_compaction_retention=flags.auto_compaction_retention,
         strict_reconfig_check=flags.strict_reconfig_check,
         force_new_cluster=flags.force_new_cluster,
         log_level=flags.log_level,
