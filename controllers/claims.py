@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from apimachinery import meta
-from apimachinery.selectors import Selector
+from apimachinery.selectors import NOTHING, Selector
 from kubeclient import ApiError, ResourceClient
 from kubeclient.rest import STRATEGIC_MERGE_PATCH
 
@@ -36,6 +36,9 @@ def claim(
     deleting: Callable[[T], bool],
 ) -> Claims[T]:
     """An owner on its way out neither adopts nor releases; an object on its way out is not adopted."""
+    if selector is NOTHING:
+        # It would let go of whatever it creates, and create again, for ever.
+        raise SelectsNothing("the selector selects nothing: left alone")
     claims: Claims[T] = Claims()
     for one in owned:
         if selector.matches(labels(one)):
@@ -45,6 +48,10 @@ def claim(
     if not owner_deleting:
         claims.adopt = [one for one in orphans if selector.matches(labels(one)) and not deleting(one)]
     return claims
+
+
+class SelectsNothing(Exception):
+    """An owner without a selector, which validation should have refused."""
 
 
 class OwnerChanged(Exception):

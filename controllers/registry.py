@@ -59,6 +59,7 @@ LOOPS: tuple[Entry, ...] = (
         ("apps/v1/daemonsets", "apps/v1/controllerrevisions"),
         "daemonset",
     ),
+    Entry("job-controller", "job.loop:JobLoop", ("batch/v1/jobs",), "job"),
     Entry(
         "ttl-after-finished-controller",
         "ttlafterfinished:TtlAfterFinishedLoop",

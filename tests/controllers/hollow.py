@@ -20,7 +20,9 @@ Object = dict[str, Any]
 
 
 class Hollow:
-    """``silent`` nodes stop their heartbeats and neither start nor end pods. ``ready`` decides whether a pod gets ready."""
+    """``silent`` nodes stop their heartbeats and neither start nor end pods.
+
+    Pods of ``broken_images`` run but never get ready."""
 
     def __init__(self, client: Client, nodes: list[str], *, heartbeat: float = 10.0) -> None:
         self.client, self.names, self.heartbeat = client, nodes, heartbeat
@@ -107,6 +109,9 @@ class Hollow:
         elif (pod.get("status") or {}).get("phase", "Pending") == "Pending":
             image = pod["spec"]["containers"][0]["image"]
             await self._api.patch(name, self._running(image), namespace, subresource="status")
+        elif pod["spec"].get("restartPolicy") == "Never" and pod["status"]["phase"] == "Running":
+            image = pod["spec"]["containers"][0]["image"]
+            await self._api.patch(name, self._ended(pod, image), namespace, subresource="status")
 
     def _running(self, image: str) -> Object:
         ready = "False" if image in self.broken_images else "True"
@@ -125,6 +130,20 @@ class Hollow:
                 "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}, *conditions],
             }
         }
+
+    def _ended(self, pod: Object, image: str) -> Object:
+        """Pods that should not be restarted end at once; an image ``fail:N`` ends with that exit code."""
+        code = int(image.removeprefix("fail:")) if image.startswith("fail:") else 0
+        ended = {"exitCode": code, "finishedAt": meta.now_rfc3339(), "startedAt": meta.now_rfc3339()}
+        name = pod["spec"]["containers"][0]["name"]
+        container = {"name": name, "image": image, "imageID": "", "ready": False, "restartCount": 0}
+        container["state"] = {"terminated": ended}
+        conditions = [dict(c) for c in pod["status"]["conditions"]]
+        for condition in conditions:
+            if condition["type"] in ("Ready", "ContainersReady"):
+                condition.update(status="False", lastTransitionTime=meta.now_rfc3339())
+        phase = "Failed" if code else "Succeeded"
+        return {"status": {"phase": phase, "conditions": conditions, "containerStatuses": [container]}}
 
 
 def _node_condition(type_: str, state: str, reason: str, message: str) -> Object:
