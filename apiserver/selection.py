@@ -8,15 +8,22 @@ from apiserver.cacher.watcher import Matches
 from apiserver.registry import Strategy
 from apiserver.request import Request
 
+#: What every kubelet selects its pods by.
+_INDEXED = "spec.nodeName"
+
 
 class Selection:
-    """``scope`` is the part of the key space (see ``ResourceCache``), ``matches`` what is left to check there, if anything."""
+    """``scope`` is the part of the key space (see ``ResourceCache``), ``matches`` what is left to check there, if anything.
 
-    __slots__ = ("matches", "scope")
+    ``index`` is a field and value among what ``matches`` checks by which watchers can be found.
+    """
 
-    def __init__(self, scope: str, matches: Matches | None) -> None:
+    __slots__ = ("index", "matches", "scope")
+
+    def __init__(self, scope: str, matches: Matches | None, index: tuple[str, str] | None = None) -> None:
         self.scope = scope
         self.matches = matches
+        self.index = index
 
     def entries(self, cache: ResourceCache) -> list[Entry]:
         """In key order."""
@@ -44,13 +51,15 @@ def select(request: Request, strategy: Strategy) -> Selection:
     scope, fields = _narrow(scope, fields.transform(strategy.check_field_label), strategy)
     if fields.empty:
         return Selection(scope, None if labels.empty else lambda a: labels.matches(a.labels))
+    node = fields.exact_match(_INDEXED)
+    index = (_INDEXED, node) if node is not None else None
     if labels.empty:
-        return Selection(scope, lambda a: fields.matches(a.fields))
+        return Selection(scope, lambda a: fields.matches(a.fields), index)
 
     def both(attributes: Attributes) -> bool:
         return fields.matches(attributes.fields) and labels.matches(attributes.labels)
 
-    return Selection(scope, both)
+    return Selection(scope, both, index)
 
 
 def _narrow(scope: str, fields: FieldSelector, strategy: Strategy) -> tuple[str, FieldSelector]:

@@ -8,6 +8,7 @@ import time
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 from apimachinery.errors import StatusError
 from apimachinery.resources import Resource
@@ -33,13 +34,14 @@ class ResourceCache:
         self._window_start = 0
         self._watchers: dict[str, dict[Watcher, None]] = {}
         self._outbox = outbox or Outbox()
+        self._by_field: dict[tuple[str, str], dict[Watcher, None]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def watchers(self) -> int:
-        return sum(map(len, self._watchers.values()))
+        return sum(map(len, self._watchers.values())) + sum(map(len, self._by_field.values()))
 
     # --- reading
 
@@ -91,23 +93,30 @@ class ResourceCache:
         window.append(change)
         while len(window) > WINDOW_MIN and (len(window) > WINDOW_MAX or window[0].at < change.at - WINDOW_SECONDS):
             self._window_start = window.popleft().revision
-        for watcher in self._interested(change.key):
+        for watcher in self._interested(change):
             watcher.offer(change, self.attributes, self._rebody)
         change.encoded = {}  # a watch that resumes later encodes again; the window stays small
 
     def _rebody(self, entry: Entry, revision: int) -> bytes:
         return self.codec.rebody(entry.body, revision)
 
-    def _interested(self, key: str) -> Iterator[Watcher]:
-        watchers = self._watchers
-        if not watchers:
-            return
-        namespace, slash, _ = key.rpartition("/")
-        scopes = ("", namespace + "/", key) if slash else ("", key)
-        for scope in scopes:
-            some = watchers.get(scope)
-            if some:
-                yield from list(some)  # a slow one takes itself out meanwhile
+    def _interested(self, change: Change) -> Iterator[Watcher]:
+        watchers, key = self._watchers, change.key
+        if watchers:
+            namespace, slash, _ = key.rpartition("/")
+            for scope in ("", namespace + "/", key) if slash else ("", key):
+                some = watchers.get(scope)
+                if some:
+                    yield from list(some)  # a slow one takes itself out meanwhile
+        if self._by_field:
+            for pair in self._indexed_values(change):
+                yield from list(self._by_field.get(pair, ()))
+
+    def _indexed_values(self, change: Change) -> set[tuple[str, str]]:
+        """The values before and after of the fields by which somebody watches."""
+        fields = {field for field, _ in self._by_field}
+        states = [self.attributes(e).fields for e in (change.entry, change.previous) if e is not None]
+        return {(field, state.get(field, "")) for field in fields for state in states}
 
     # --- watching
 
@@ -117,11 +126,13 @@ class ResourceCache:
         matches: Matches | None,
         representation: Representation,
         since: int | None,
+        index: tuple[str, str] | None = None,
     ) -> Watcher:
         """A registered watcher that already holds what happened after ``since``.
 
         ``since`` None: it first gets every object there is as ADDED. Raises 410 when the window does not reach back
-        to ``since``.
+        to ``since``. ``index`` names a field and its value when ``matches`` asks for that everywhere: such a watcher costs
+        nothing while other objects change, which is what keeps a kubelet a node cheap.
         """
         watcher = Watcher(scope, matches, representation, self._forget, self._outbox)
         if since is None:
@@ -135,7 +146,11 @@ class ResourceCache:
             for change in self._after(since):
                 if _in_scope(change.key, scope):
                     watcher.offer(change, self.attributes, self._rebody)
-        self._watchers.setdefault(scope, {})[watcher] = None
+        if index is not None and not scope:
+            watcher.index = index
+            self._by_field.setdefault(index, {})[watcher] = None
+        else:
+            self._watchers.setdefault(scope, {})[watcher] = None
         return watcher
 
     def _after(self, revision: int) -> list[Change]:
@@ -148,17 +163,24 @@ class ResourceCache:
         return found
 
     def _forget(self, watcher: Watcher) -> None:
-        some = self._watchers.get(watcher.scope)
-        if some is not None:
-            some.pop(watcher, None)
-            if not some:
-                del self._watchers[watcher.scope]
+        if watcher.index is not None:
+            _take_out(self._by_field, watcher.index, watcher)
+        else:
+            _take_out(self._watchers, watcher.scope, watcher)
 
     def close_watchers(self) -> None:
-        for some in list(self._watchers.values()):
+        for some in [*self._watchers.values(), *self._by_field.values()]:
             for watcher in list(some):
                 watcher.close()
 
 
 def _in_scope(key: str, scope: str) -> bool:
     return not scope or (key.startswith(scope) if scope.endswith("/") else key == scope)
+
+
+def _take_out(registry: dict[Any, dict[Watcher, None]], key: Any, watcher: Watcher) -> None:
+    some = registry.get(key)
+    if some is not None:
+        some.pop(watcher, None)
+        if not some:
+            del registry[key]

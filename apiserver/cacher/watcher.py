@@ -56,7 +56,7 @@ class Watcher:
 
     __slots__ = (
         "_bytes", "_closed_by", "_matches", "_out", "_outbox", "_push", "_queued", "_representation", "_wake", "closed",
-        "scope",
+        "index", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,7 @@ class Watcher:
         outbox: Outbox,
     ) -> None:
         self.scope = scope
+        self.index: tuple[str, str] | None = None
         self.closed = False
         self._matches = matches
         self._representation = representation

@@ -47,7 +47,7 @@ async def watch(request: Request, endpoint: Endpoint) -> Stream:
             since = None if initial else version or cacher.revision
         else:
             since = version or None
-        watcher = endpoint.cache.watch(selection.scope, selection.matches, form, since)
+        watcher = endpoint.cache.watch(selection.scope, selection.matches, form, since, selection.index)
     except StatusError as error:
         return Stream(_failed(error), content_type=content_type)
     if initial and bookmarks:

@@ -88,6 +88,35 @@ def test_a_version_older_than_the_window_is_expired(monkeypatch: pytest.MonkeyPa
     assert cache.watch("", None, plain(cache), 16) is not None
 
 
+async def test_watchers_by_field_are_found_by_its_value_before_and_after() -> None:
+    pods = lookup("", "v1", "pods")
+    assert pods is not None
+    cache = ResourceCache(pods, STRATEGIES[pods].selectable_fields)
+    cache.load([], 10)
+    seen: list[str] = []
+
+    def of_node(name: str) -> Any:
+        def matches(attributes: Any) -> bool:
+            seen.append(name)
+            return bool(attributes.fields["spec.nodeName"] == name)
+
+        return cache.watch("", matches, plain(cache), 10, ("spec.nodeName", name))
+
+    def put_pod(revision: int, node: str) -> None:
+        obj = {"kind": "Pod", "metadata": {"name": "p", "namespace": "a"}, "spec": {"nodeName": node}}
+        cache.put("a/p", cache.codec.encode(obj), revision)
+
+    one, two = of_node("n1"), of_node("n2")
+    put_pod(11, "n1")
+    assert seen == ["n1"], "the other node's watcher was not even asked"
+    put_pod(12, "n2")
+    assert await events(one) == [("ADDED", "p", "11"), ("DELETED", "p", "12")]
+    assert await events(two) == [("ADDED", "p", "12")]
+    one.close()
+    two.close()
+    assert cache.watchers == 0
+
+
 async def test_loading_again_ends_open_watches() -> None:
     cache = new_cache()
     watcher = cache.watch("", None, plain(cache), 10)
