@@ -1,12 +1,12 @@
 """Service-account tokens: JWTs that this server signs (TokenRequest) and recognizes again.
 
 A token is bound: it names the account's uid, and perhaps a pod, and is worth nothing once either is gone. Signing keys
-are RSA or ECDSA; ``cryptography`` is imported with the first token, because a cluster's own components use certificates.
+are RSA or ECDSA; PyJWT does the format and the signatures, and is imported with the first token, because a cluster's own
+components use certificates.
 """
 
 import base64
 import hashlib
-import json
 import time
 import uuid
 from collections.abc import Sequence
@@ -88,11 +88,10 @@ class ServiceAccountTokens:
             "nbf": now,
             "sub": user_name(metadata["namespace"], metadata["name"]),
         }
+        import jwt
+
         key = self._signing_key()
-        head = _encode(json.dumps({"alg": key.algorithm, "kid": key.id}, separators=(",", ":")).encode())
-        body = _encode(json.dumps(claims, separators=(",", ":")).encode())
-        signed = head + b"." + body
-        return (signed + b"." + _encode(_sign(key, signed))).decode(), now + seconds
+        return jwt.encode(claims, key.private, algorithm=key.algorithm, headers={"kid": key.id}), now + seconds
 
     def _signing_key(self) -> Key:
         if not self._signing_file:
@@ -123,24 +122,21 @@ class ServiceAccountTokens:
         claims = self._verified.get(token)
         if claims is not None:
             return claims
-        parts = token.encode().split(b".")
-        if len(parts) != 3:
-            raise InvalidToken("not a JWT")
+        import jwt
+
         try:
-            header, claims = json.loads(_decode(parts[0])), json.loads(_decode(parts[1]))
-            signature = _decode(parts[2])
-        except ValueError:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError:
             raise InvalidToken("not a JWT") from None
-        if not isinstance(header, dict) or not isinstance(claims, dict) or claims.get("iss") != self.issuer:
+        keys = self.keys()
+        candidates = [keys[header["kid"]]] if header.get("kid") in keys else list(keys.values())
+        claims = next((found for key in candidates if (found := _verified(token, key)) is not None), None)
+        if claims is None:
+            raise InvalidToken("signature is not valid")
+        if claims.get("iss") != self.issuer:
             raise InvalidToken("not issued by this cluster")
         if not isinstance(claims.get("exp"), int):
             raise InvalidToken("token has no expiry")
-        keys = self.keys()
-        candidates = [keys[header["kid"]]] if header.get("kid") in keys else list(keys.values())
-        if not any(
-            k.algorithm == header.get("alg") and _holds(k, parts[0] + b"." + parts[1], signature) for k in candidates
-        ):
-            raise InvalidToken("signature is not valid")
         if len(self._verified) >= _KNOWN_AT_MOST:
             self._verified.clear()
         self._verified[token] = claims
@@ -214,58 +210,34 @@ def _load(path: str, *, private: bool) -> Key:
     return Key(_encode(hashlib.sha256(der).digest()).decode(), algorithm, public, secret if private else None)
 
 
-def _sign(key: Key, data: bytes) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric import ec, padding
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-
-    if key.algorithm == "RS256":
-        signature: bytes = key.private.sign(data, padding.PKCS1v15(), _hash(key))
-        return signature
-    r, s = decode_dss_signature(key.private.sign(data, ec.ECDSA(_hash(key))))
-    size = (key.public.curve.key_size + 7) // 8
-    return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+#: The signature only: times and audiences are held against each request, but a signature is checked once.
+_SIGNATURE_ONLY = {
+    "verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_iss": False,
+    "verify_sub": False, "verify_jti": False,
+}  # fmt: skip
 
 
-def _holds(key: Key, data: bytes, signature: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import ec, padding
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+def _verified(token: str, key: Key) -> Object | None:
+    """The claims, when the token carries this key's signature."""
+    import jwt
 
     try:
-        if key.algorithm == "RS256":
-            key.public.verify(signature, data, padding.PKCS1v15(), _hash(key))
-        else:
-            half = len(signature) // 2
-            r, s = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
-            key.public.verify(encode_dss_signature(r, s), data, ec.ECDSA(_hash(key)))
-    except InvalidSignature:
-        return False
-    return True
-
-
-def _hash(key: Key) -> Any:
-    from cryptography.hazmat.primitives import hashes
-
-    return {"384": hashes.SHA384, "512": hashes.SHA512}.get(key.algorithm[2:], hashes.SHA256)()
+        claims: Object = jwt.decode(token, key.public, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)  # type: ignore[arg-type]
+    except jwt.InvalidTokenError:
+        return None
+    return claims
 
 
 def _jwk(key: Key) -> Object:
-    numbers = key.public.public_numbers()
-    common = {"use": "sig", "kid": key.id, "alg": key.algorithm}
-    if key.algorithm == "RS256":
-        return {**common, "kty": "RSA", "n": _number(numbers.n), "e": _number(numbers.e)}
-    size = (key.public.curve.key_size + 7) // 8
-    curve = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}[key.algorithm]
-    return {**common, "kty": "EC", "crv": curve, "x": _number(numbers.x, size), "y": _number(numbers.y, size)}
+    from jwt.algorithms import get_default_algorithms
 
-
-def _number(number: int, size: int | None = None) -> str:
-    return _encode(number.to_bytes(size or (number.bit_length() + 7) // 8, "big")).decode()
+    return {
+        **get_default_algorithms()[key.algorithm].to_jwk(key.public, as_dict=True),
+        "use": "sig",
+        "kid": key.id,
+        "alg": key.algorithm,
+    }
 
 
 def _encode(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
-def _decode(data: bytes) -> bytes:
-    return base64.urlsafe_b64decode(data + b"=" * (-len(data) % 4))
