@@ -27,13 +27,26 @@ class Hollow:
     def __init__(self, client: Client, nodes: list[str], *, heartbeat: float = 10.0) -> None:
         self.client, self.names, self.heartbeat = client, nodes, heartbeat
         self.silent: set[str] = set()
+        self._eligible = list(nodes)
         self.broken_images: set[str] = set()
-        self._next = itertools.cycle(nodes)
+        self._next = itertools.count()
         self._addresses = itertools.count(10)
         self.pods = Informer(client.resource("v1", "pods"))
         self.controller = Controller("hollow", self._sync, workers=16)
         self.pods.on_any(lambda pod: self.controller.queue.add(key_of(pod)))
         self._api = client.resource("v1", "pods")
+
+    def exclude(self, node: str) -> None:
+        """Nothing more is bound to it, as a scheduler that sees its taint would do."""
+        self._eligible.remove(node)
+
+    def _choose(self, pod: Object) -> str:
+        required = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        )
+        if required:
+            return str(required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0])
+        return self._eligible[next(self._next) % len(self._eligible)]
 
     async def run(self) -> None:
         await asyncio.gather(*(self._register(name) for name in self.names))
@@ -98,7 +111,7 @@ class Hollow:
         if not node:
             if meta.is_deleting(pod):
                 return
-            target = {"apiVersion": "v1", "kind": "Node", "name": next(self._next)}
+            target = {"apiVersion": "v1", "kind": "Node", "name": self._choose(pod)}
             binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
             await self._api.create(binding, namespace, name=name, subresource="binding")
         elif node in self.silent or node not in self.names:
