@@ -149,7 +149,7 @@ def _matters(old: Object, new: Object) -> bool:
 
     def rest(pod: Object) -> tuple[Any, ...]:
         meta, status = pod["metadata"], pod.get("status") or {}
-        own = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"}
+        own = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"}
         gates = [c for c in status.get("conditions") or [] if c["type"] not in own]
         return (
             pod["spec"],

@@ -53,7 +53,7 @@ class KubeletServer:
 
     async def wait(self) -> None:
         assert self._task is not None, "start comes first"
-        await self._task
+        await asyncio.shield(self._task)  # stop() lets it shut down in order
 
     async def stop(self) -> None:
         self._server.end()
