@@ -8,7 +8,8 @@ import logging
 import time
 from typing import Any
 
-from apimachinery.errors import StatusError, internal
+from apimachinery.errors import StatusError, internal, too_many_requests
+from apiserver.authentication.user import MASTERS_GROUP
 from apiserver.context import Context
 from apiserver.handlers.machine import Machine
 from apiserver.request import Receive, Request, RequestInfo, Scope, Send
@@ -23,6 +24,11 @@ class App:
         self._context = context
         self._machine = Machine(context)
         self._front: Any = None
+        options = context.options
+        self._limits = {
+            "readOnly": options.max_requests_inflight,
+            "mutating": options.max_mutating_requests_inflight,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,7 +39,7 @@ class App:
         kind = "readOnly" if request.method in ("GET", "HEAD") else "mutating"
         metrics.inflight[kind] += 1
         try:
-            answer = await self._answer(request)
+            answer = await self._answer(request, kind)
         finally:
             metrics.inflight[kind] -= 1
         if answer is None:
@@ -43,11 +49,12 @@ class App:
         metrics.observe(_labels(request.info), answer.status, seconds)
         await answer.send(request)
 
-    async def _answer(self, request: Request) -> Response | Stream | None:
+    async def _answer(self, request: Request, kind: str) -> Response | Stream | None:
         context = self._context
         info = request.info
         try:
             request.user = await context.authenticator.authenticate(request)
+            self._admit(request, kind)
             context.authorizer.check(request)
             if info.is_resource:
                 if info.verb == "list" and request.flag("watch"):
@@ -62,6 +69,12 @@ class App:
         except Exception:
             log.exception("%s %s", request.method, info.path)
             return error_response(internal("the server hit a bug; its log says more"))
+
+    def _admit(self, request: Request, kind: str) -> None:
+        """Turns away what is too much at once; those who repair a cluster always get in, as upstream has it."""
+        limit = self._limits[kind]
+        if limit and self._context.metrics.inflight[kind] > limit and MASTERS_GROUP not in request.user.groups:
+            raise too_many_requests("Too many requests, please try again later.")
 
     def _front_app(self) -> Any:
         if self._front is None:

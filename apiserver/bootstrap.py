@@ -87,6 +87,13 @@ async def _service(context: Context) -> None:
         },
     }
     await ensure(endpoint_of(context, "", "services"), service)
+    cidr = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": SERVICE},
+        "spec": {"cidrs": [options.service_cluster_ip_range]},
+    }
+    await ensure(endpoint_of(context, "networking.k8s.io", "servicecidrs"), cidr)
 
 
 class _Presence:

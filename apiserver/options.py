@@ -30,6 +30,8 @@ class Options:
     kubelet_client_certificate: str
     kubelet_client_key: str
     kubelet_certificate_authority: str
+    max_requests_inflight: int
+    max_mutating_requests_inflight: int
     disabled_admission_plugins: tuple[str, ...]
     event_ttl: float
     verbosity: int
@@ -59,6 +61,8 @@ def parse(argv: list[str] | None) -> Options:
     flags.flag("kubelet-client-certificate", help="our client certificate for the kubelets")
     flags.flag("kubelet-client-key", help="its key")
     flags.flag("kubelet-certificate-authority", help="CA of the kubelets' serving certificates")
+    flags.flag("max-requests-inflight", 400, help="reads served at a time, 0 for no limit")
+    flags.flag("max-mutating-requests-inflight", 200, help="writes served at a time, 0 for no limit")
     flags.flag("disable-admission-plugins", help="comma-separated names of plugins to leave out")
     flags.duration("event-ttl", "1h", help="how long events are kept")
     flags.add_argument("-v", type=int, default=0, dest="verbosity", help="log verbosity")
@@ -88,6 +92,8 @@ def parse(argv: list[str] | None) -> Options:
         kubelet_client_certificate=given.kubelet_client_certificate,
         kubelet_client_key=given.kubelet_client_key,
         kubelet_certificate_authority=given.kubelet_certificate_authority,
+        max_requests_inflight=given.max_requests_inflight,
+        max_mutating_requests_inflight=given.max_mutating_requests_inflight,
         disabled_admission_plugins=tuple(filter(None, given.disable_admission_plugins.split(","))),
         event_ttl=given.event_ttl,
         verbosity=given.verbosity,

@@ -100,6 +100,15 @@ async def test_a_kubelet_that_is_not_there_is_an_error_that_names_it(api: Api, p
     assert "dial tcp 127.0.0.1:1" in status["message"]
 
 
+async def test_a_nodes_proxy_reaches_any_path_of_its_kubelet(api: Api, path: str, kubelet: FakeKubelet) -> None:
+    response = await api.http.get("/api/v1/nodes/n9/proxy/containerLogs/x?a=b")
+    assert (response.status_code, response.text) == (200, "one\ntwo\nthree\n")
+    assert kubelet.requests[0].startswith("GET /containerLogs/x?a=b HTTP/1.1")
+    refused = await api.http.post("/api/v1/nodes/n9/proxy/run/x", content=b"cmd=ls")
+    assert (refused.status_code, refused.text) == (400, "unable to upgrade: missing upgrade headers")
+    assert (await api.http.get("/api/v1/nodes/none/proxy/stats")).status_code == 404
+
+
 async def upgrade(
     server: ApiServer, target: str, early: bytes = b""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:

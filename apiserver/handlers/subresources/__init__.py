@@ -8,7 +8,7 @@ from typing import Any
 
 from apiserver.context import Context
 from apiserver.handlers.endpoint import Endpoint
-from apiserver.handlers.subresources import binding, eviction, finalize, log, parts, scale, status, token, tunnel
+from apiserver.handlers.subresources import binding, eviction, finalize, log, parts, proxy, scale, status, token, tunnel
 from apiserver.request import Request
 
 #: The answer, or None when the handler has taken the connection over.
@@ -26,6 +26,7 @@ SUBRESOURCES: dict[str, dict[str, Handler]] = {
     "pods/exec": {"get": tunnel.execute, "create": tunnel.execute},
     "pods/attach": {"get": tunnel.attach, "create": tunnel.attach},
     "pods/portforward": {"get": tunnel.port_forward, "create": tunnel.port_forward},
+    "nodes/proxy": dict.fromkeys(("get", "create", "update", "patch", "delete"), proxy.node),
     "serviceaccounts/token": {"create": token.create},
     "namespaces/finalize": {"update": finalize.update},
 }
