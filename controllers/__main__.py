@@ -1,6 +1,7 @@
 """``python -m controllers --kubeconfig=...``: health server, leader election, then every loop at once."""
 
 import argparse
+import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from componentbase.health import HealthServer
 from componentbase.process import first_failure, run
 from controllers import options, registry
 from controllers.loop import Context, Loop
-from kubeclient import Client, Config, ConfigError, InformerFactory, LeaderElector
+from kubeclient import ApiError, Client, Config, ConfigError, InformerFactory, LeaderElector, TransportError
 from kubeclient.discovery import ApiResource, served
 from kubeclient.informer import without_managed_fields
 from kubeclient.leaderelection import LostLeadership
@@ -47,9 +48,10 @@ async def _serve(flags: argparse.Namespace, config: Config, entries: list[regist
 
 async def _work(flags: argparse.Namespace, client: Client, entries: list[registry.Entry], health: HealthServer) -> int:
     await client.wait_ready()
+    resources = await _discover(client)
     informers = InformerFactory(client, transform=without_managed_fields)
     context = Context(client, informers, flags)
-    loops = build(entries, context, await served(client))
+    loops = build(entries, context, resources)
     health.add_check("informer-sync", informers.unsynced, ready_only=True)
 
     async def lead() -> None:
@@ -64,6 +66,16 @@ async def _work(flags: argparse.Namespace, client: Client, entries: list[registr
         log.error("%s", error)
         return 1
     return 0
+
+
+async def _discover(client: Client) -> list[ApiResource]:
+    """A server that has just become ready, on a machine that starts a whole cluster, may not answer at once."""
+    while True:
+        try:
+            return await served(client)
+        except (ApiError, TransportError) as error:
+            log.info("discovery: %s", error or type(error).__name__)
+            await asyncio.sleep(0.2)
 
 
 async def _elected(flags: argparse.Namespace, client: Client, lead: Callable[[], Awaitable[None]]) -> None:

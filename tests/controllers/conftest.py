@@ -13,7 +13,7 @@ from tests.controllers.hollow import Hollow, hollow_nodes
 
 NODES = ("node-a", "node-b", "node-c")
 #: Quick enough for a test, slow enough for a busy machine.
-MONITOR = ("--node-monitor-period=300ms", "--node-monitor-grace-period=6s", "--node-eviction-rate=100")
+MONITOR = ("--node-monitor-period=300ms", "--node-monitor-grace-period=8s", "--node-eviction-rate=100")
 
 
 class Manager:

@@ -19,7 +19,7 @@ from tests.controllers.hollow import Hollow
 Object = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("hollow")
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 async def eventually(what: str, condition: Callable[[], Awaitable[Any]]) -> Any:
