@@ -297,9 +297,9 @@ class HttpClient:
     async def close(self) -> None:
         self._closed = True
         for connection in list(self._open):
-            connection.close()
-        # Closing takes the loop a turn; with TLS the transports must see it before the loop ends.
-        await asyncio.sleep(0)
+            # No farewell: with TLS that takes an answer, and a loop that ends before it comes leaks the socket.
+            connection.abort(ConnectionBroken("the client was closed"))
+        await asyncio.sleep(0)  # the turn in which the transports close
 
     # --- connections --------------------------------------------------------------------------------------------
 
