@@ -4,6 +4,7 @@ A pod that has just been given a node is *assumed* to be there: the next decisio
 confirmed the binding. The informer's news confirms it; a failed binding forgets it.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ class Cache:
         self._places: dict[str, str] = {}  # pod uid -> node name
         self._image_nodes: dict[str, int] = {}
         self._order: list[NodeInfo] | None = []
+        self._changes: OrderedDict[str, NodeInfo] = OrderedDict()
+        self.epoch = 0
         self.affinity_nodes = self.anti_affinity_nodes = 0
         self.namespace_labels: dict[str, dict[str, str]] = {}
         #: Changes when the set of nodes or of images does.
@@ -42,8 +45,34 @@ class Cache:
         info = self._infos.get(name)
         return info if info is not None and info.node is not None else None
 
+    @property
+    def tallied(self) -> "Cache":
+        return self
+
     def image_nodes(self, image: str) -> int:
         return self._image_nodes.get(image, 0)
+
+    @property
+    def generation(self) -> int:
+        """Of the node that changed last."""
+        return next(reversed(self._changes.values())).generation if self._changes else 0
+
+    def changed_since(self, generation: int) -> list[NodeInfo]:
+        """Nodes that have changed after the given generation; a node that is gone has no ``node`` any more."""
+        changed = []
+        for info in reversed(self._changes.values()):
+            if info.generation <= generation:
+                break
+            changed.append(info)
+        return changed
+
+    def _changed(self, info: NodeInfo) -> None:
+        self._changes[info.name] = info
+        self._changes.move_to_end(info.name)
+        if len(self._changes) > 2 * len(self._infos) + 64:
+            # Mostly nodes that are gone: forget them, and let everybody who counts start anew.
+            self._changes = OrderedDict(sorted(self._infos.items(), key=lambda item: item[1].generation))
+            self.epoch += 1
 
     def is_assumed(self, uid: str) -> bool:
         return uid in self._assumed
@@ -72,6 +101,7 @@ class Cache:
         if change & Event.NODE_ADD or info.zone != fresh.zone:
             self._order = None
         info.set_node(node)
+        self._changed(info)
         return info, change
 
     def remove_node(self, name: str) -> None:
@@ -80,6 +110,7 @@ class Cache:
             return
         self._count_images(info.images, -1)
         info.set_node(None)
+        self._changed(info)
         self.image_epoch += 1
         self._order = None
         if not info.pods:
@@ -133,6 +164,7 @@ class Cache:
             info = self._infos[pod.node_name] = NodeInfo(pod.node_name)
         self._count_affinity(info, -1)
         info.add(pod)
+        self._changed(info)
         self._count_affinity(info, 1)
         self._places[pod.uid] = pod.node_name
 
@@ -140,6 +172,7 @@ class Cache:
         info = self._infos[self._places.pop(uid)]
         self._count_affinity(info, -1)
         info.remove(uid)
+        self._changed(info)
         self._count_affinity(info, 1)
         if info.node is None and not info.pods:
             del self._infos[info.name]
@@ -159,6 +192,11 @@ class WhatIf:
         self.affinity_nodes = cluster.affinity_nodes + 1
         self.anti_affinity_nodes = cluster.anti_affinity_nodes + 1
         self.namespace_labels: Mapping[str, Mapping[str, str]] = cluster.namespace_labels
+
+    @property
+    def tallied(self) -> None:
+        """Nobody keeps count of what is not so."""
+        return None
 
     def get(self, name: str) -> NodeInfo | None:
         return self._changed if name == self._changed.name else self._cluster.get(name)

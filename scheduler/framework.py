@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 from scheduler.event import Event
 from scheduler.node import NodeInfo
 from scheduler.pod import PodInfo
+from scheduler.tally import ChangingCluster
 
 MAX_SCORE = 100
 
@@ -48,6 +49,10 @@ class ClusterView(Protocol):
     def namespace_labels(self) -> Mapping[str, Mapping[str, str]]: ...
 
     def get(self, name: str) -> NodeInfo | None: ...
+
+    @property
+    def tallied(self) -> ChangingCluster | None:
+        """Where tallies can be kept of this cluster; None when it is only imagined."""
 
     def image_nodes(self, image: str) -> int:
         """On how many nodes the image is."""

@@ -85,7 +85,8 @@ class NodeInfo:
     def add(self, pod: PodInfo) -> None:
         self.pods[pod.uid] = pod
         if pod.has_affinity:
-            self.affinity_pods[pod.uid] = pod
+            if pod.attracts:
+                self.affinity_pods[pod.uid] = pod
             if pod.required_anti_affinity:
                 self.anti_affinity_pods[pod.uid] = pod
         for port in pod.ports:

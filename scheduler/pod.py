@@ -109,6 +109,11 @@ class PodInfo:
         return self._parse_terms()[3]
 
     @property
+    def attracts(self) -> bool:
+        """Its terms count when nodes are compared for another pod (those that only forbid do not)."""
+        return bool(self.required_affinity or self.preferred_affinity or self.preferred_anti_affinity)
+
+    @property
     def start_time(self) -> float:
         """When the kubelet started it; a pod that has not started yet counts as starting last."""
         started = (self.pod.get("status") or {}).get("startTime")

@@ -11,6 +11,7 @@ from scheduler.event import Event
 from scheduler.framework import MAX_SCORE, ClusterView, NodeFilter, NodeScore, Plugin, Rejection
 from scheduler.node import NodeInfo
 from scheduler.pod import PodInfo
+from scheduler.tally import Tallies
 
 _NAME = "InterPodAffinity"
 _AFFINITY = Rejection(_NAME, "node(s) didn't match pod affinity rules", resolvable=False)
@@ -36,6 +37,9 @@ class InterPodAffinity(Plugin):
         | Event.OWN_CHANGE
     )
 
+    def __init__(self) -> None:
+        self._tallies = Tallies()
+
     # --- filter -------------------------------------------------------------------------------------------------
 
     def filter(self, pod: PodInfo, cluster: ClusterView) -> NodeFilter | None:
@@ -43,7 +47,7 @@ class InterPodAffinity(Plugin):
         unwelcome = _unwelcome_pairs(pod, cluster)
         if not affinity and not anti and not unwelcome:
             return None
-        near, far = _matching_pairs(affinity, anti, cluster)
+        near, far = self._near(affinity, cluster), self._far(anti, cluster)
         # The first pod of a group that wants to be near its own kind must be let in somewhere.
         first_of_group = (
             bool(affinity) and not near and all(term.matches(pod, cluster.namespace_labels) for term in affinity)
@@ -63,6 +67,33 @@ class InterPodAffinity(Plugin):
             return None
 
         return check
+
+    def _near(self, terms: Sequence[PodAffinityTerm], cluster: ClusterView) -> set[Pair]:
+        """Where there are pods that match all of the terms at once."""
+        if len(terms) == 1:
+            return self._places(terms[0], cluster)
+        found: set[Pair] = set()
+        for node in cluster.nodes if terms else ():
+            if any(all(t.matches(pod, cluster.namespace_labels) for t in terms) for pod in node.pods.values()):
+                found.update(_pairs(terms, node.labels))
+        return found
+
+    def _far(self, terms: Sequence[PodAffinityTerm], cluster: ClusterView) -> set[Pair]:
+        """Where there are pods that match any of the terms."""
+        found: set[Pair] = set()
+        return found.union(*(self._places(term, cluster) for term in terms))
+
+    def _places(self, term: PodAffinityTerm, cluster: ClusterView) -> set[Pair]:
+        key, tallied = term.topology_key, cluster.tallied
+        if tallied is not None and term.selector is not None and term.namespace_selector is None:
+            tally = self._tallies.of(term.namespaces, term.selector, terminating=True)
+            tally.catch_up(tallied)
+            return {(key, value) for value, count in tally.by_value(tallied, key).items() if count}
+        return {
+            (key, node.labels[key])
+            for node in cluster.nodes
+            if key in node.labels and any(term.matches(pod, cluster.namespace_labels) for pod in node.pods.values())
+        }
 
     # --- score --------------------------------------------------------------------------------------------------
 
@@ -116,34 +147,16 @@ def _unwelcome_pairs(pod: PodInfo, cluster: ClusterView) -> set[Pair]:
     found: set[Pair] = set()
     if not cluster.anti_affinity_nodes:
         return found
+    verdicts: dict[PodAffinityTerm, bool] = {}
     for node in cluster.nodes:
         for other in node.anti_affinity_pods.values():
             for term in other.required_anti_affinity:
-                value = node.labels.get(term.topology_key)
-                known = value is None or (term.topology_key, value) in found
-                if value is not None and not known and term.matches(pod, cluster.namespace_labels):
+                unwanted = verdicts.get(term)
+                if unwanted is None:
+                    unwanted = verdicts[term] = term.matches(pod, cluster.namespace_labels)
+                if unwanted and (value := node.labels.get(term.topology_key)) is not None:
                     found.add((term.topology_key, value))
     return found
-
-
-def _matching_pairs(
-    affinity: Sequence[PodAffinityTerm], anti: Sequence[PodAffinityTerm], cluster: ClusterView
-) -> tuple[set[Pair], set[Pair]]:
-    """Where pods are that match all of the affinity terms, and any of the anti-affinity terms."""
-    near: set[Pair] = set()
-    far: set[Pair] = set()
-    if not affinity and not anti:
-        return near, far
-    namespaces = cluster.namespace_labels
-    for node in cluster.nodes:
-        labels = node.labels
-        for other in node.pods.values():
-            if affinity and all(term.matches(other, namespaces) for term in affinity):
-                near.update(_pairs(affinity, labels))
-            for term in anti:
-                if term.matches(other, namespaces):
-                    far.update(_pairs((term,), labels))
-    return near, far
 
 
 def _pairs(terms: Iterable[PodAffinityTerm], labels: dict[str, str]) -> Iterable[Pair]:

@@ -5,7 +5,6 @@ workload, which is found through Services and the owner's selector.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from scheduler.node import ZONE_LABEL, NodeInfo
 from scheduler.plugins.node_affinity import Matcher, required_matcher
 from scheduler.plugins.taints import untolerated
 from scheduler.pod import PodInfo
+from scheduler.tally import Tallies, Tally
 
 Object = dict[str, Any]
 
@@ -25,7 +25,6 @@ _SKEWED = Rejection(_NAME, "node(s) didn't match pod topology spread constraints
 _NO_LABEL = Rejection(
     _NAME, "node(s) didn't match pod topology spread constraints (missing required label)", resolvable=False
 )
-_COUNTED_SELECTORS = 64
 
 
 class DefaultSelectors(Protocol):
@@ -70,46 +69,13 @@ class _Inclusion:
         self._affinity: Matcher | None = required_matcher(pod.spec)
         self._tolerations = pod.spec.get("tolerations") or ()
 
+    def counts_all(self, constraint: Constraint) -> bool:
+        return not constraint.honor_taints and (self._affinity is None or not constraint.honor_affinity)
+
     def counts(self, constraint: Constraint, node: NodeInfo) -> bool:
         if constraint.honor_affinity and self._affinity is not None and not self._affinity(node):
             return False
         return not (constraint.honor_taints and node.taints and untolerated(node.taints, self._tolerations))
-
-
-class MatchCounts:
-    """How many pods of a namespace a selector matches on each node, counted again only where something changed."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, bool, str], dict[str, tuple[int, int]]] = OrderedDict()
-
-    def of(self, namespace: str, selector: Selector) -> "_Counter":
-        key = (namespace, selector.empty, str(selector))
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = {}
-            if len(self._known) > _COUNTED_SELECTORS:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
-        return _Counter(namespace, selector, known)
-
-
-class _Counter:
-    __slots__ = ("_known", "_namespace", "_selector")
-
-    def __init__(self, namespace: str, selector: Selector, known: dict[str, tuple[int, int]]) -> None:
-        self._namespace, self._selector, self._known = namespace, selector, known
-
-    def __call__(self, node: NodeInfo) -> int:
-        entry = self._known.get(node.name)
-        if entry is not None and entry[0] == node.generation:
-            return entry[1]
-        namespace, matches, count = self._namespace, self._selector.matches, 0
-        for pod in node.pods.values():
-            if pod.namespace == namespace and not pod.deleting and matches(pod.labels):
-                count += 1
-        self._known[node.name] = (node.generation, count)
-        return count
 
 
 class PodTopologySpread(Plugin):
@@ -128,7 +94,7 @@ class PodTopologySpread(Plugin):
 
     def __init__(self, selectors: DefaultSelectors | None = None) -> None:
         self._selectors = selectors
-        self._counts = MatchCounts()
+        self._tallies = Tallies()
 
     def _constraints(self, pod: PodInfo, action: str) -> list[Constraint]:
         return [
@@ -172,17 +138,31 @@ class PodTopologySpread(Plugin):
         self, pod: PodInfo, constraints: Sequence[Constraint], cluster: ClusterView
     ) -> list[dict[str, int]]:
         """For each constraint: matching pods by topology value, over the nodes that count."""
-        inclusion, keys = _Inclusion(pod), [c.topology_key for c in constraints]
-        work = [(c, self._counts.of(pod.namespace, c.selector), dict[str, int]()) for c in constraints]
+        inclusion, keys = _Inclusion(pod), {c.topology_key for c in constraints}
+        return [self._by_value(pod, constraint, keys, inclusion, cluster) for constraint in constraints]
+
+    def _tally(self, pod: PodInfo, constraint: Constraint, cluster: ClusterView) -> Tally:
+        tally = self._tallies.of(frozenset((pod.namespace,)), constraint.selector, terminating=False)
+        if cluster.tallied is not None:
+            tally.catch_up(cluster.tallied)
+        return tally
+
+    def _by_value(
+        self, pod: PodInfo, constraint: Constraint, keys: set[str], inclusion: _Inclusion, cluster: ClusterView
+    ) -> dict[str, int]:
+        """Matching pods by the constraint's topology value, over nodes that have all the ``keys`` and count."""
+        key, tally = constraint.topology_key, self._tally(pod, constraint, cluster)
+        tallied = cluster.tallied
+        if tallied is not None and keys <= {key} and inclusion.counts_all(constraint):
+            return tally.by_value(tallied, key)
+        count = tally.count if tallied is None else lambda node: tally.counts[node.name]
+        by_value: dict[str, int] = {}
         for node in cluster.nodes:
-            labels = node.labels
-            if any(key not in labels for key in keys):
+            value = node.labels.get(key)
+            if value is None or not keys <= node.labels.keys() or not inclusion.counts(constraint, node):
                 continue
-            for constraint, count, by_value in work:
-                if inclusion.counts(constraint, node):
-                    value = labels[constraint.topology_key]
-                    by_value[value] = by_value.get(value, 0) + count(node)
-        return [by_value for _, _, by_value in work]
+            by_value[value] = by_value.get(value, 0) + count(node)
+        return by_value
 
     # --- score: soft constraints --------------------------------------------------------------------------------
 
@@ -193,54 +173,43 @@ class PodTopologySpread(Plugin):
             return None
         # With the pod's own constraints a node without the labels is out of the picture; the defaults
         # must also do for clusters whose nodes are in no zone.
-        keys = [c.topology_key for c in constraints] if own else []
-        ignored = {node.name for node in feasible if any(key not in node.labels for key in keys)} if own else set()
+        keys = {c.topology_key for c in constraints} if own else set()
+        ignored = {node.name for node in feasible if not keys <= node.labels.keys()} if own else set()
         inclusion = _Inclusion(pod)
-        parts = []
-        for constraint in constraints:
-            count = self._counts.of(pod.namespace, constraint.selector)
-            parts.append(self._part(constraint, count, cluster, feasible, ignored, keys, inclusion))
+        parts = [self._part(pod, c, keys, inclusion, cluster, feasible, ignored) for c in constraints]
 
         def score(node: NodeInfo) -> float:
-            if node.name in ignored:
+            name = node.name
+            if name in ignored:
                 return -1
             total, labels = 0.0, node.labels
-            for key, count, by_value, weight, offset in parts:
+            for key, counts, by_value, weight, offset in parts:
                 value = labels.get(key)
                 if value is not None:
-                    total += (count(node) if by_value is None else by_value[value]) * weight + offset
+                    total += (counts[name] if by_value is None else by_value.get(value, 0)) * weight + offset
             return math.floor(total + 0.5)
 
         return score
 
     def _part(
         self,
+        pod: PodInfo,
         constraint: Constraint,
-        count: _Counter,
+        keys: set[str],
+        inclusion: _Inclusion,
         cluster: ClusterView,
         feasible: Sequence[NodeInfo],
         ignored: set[str],
-        keys: Sequence[str],
-        inclusion: _Inclusion,
-    ) -> tuple[str, _Counter, dict[str, int] | None, float, int]:
-        """(label, counter of one node, pods by the label's value or None to ask the counter, weight, offset)."""
+    ) -> tuple[str, dict[str, int], dict[str, int] | None, float, int]:
+        """(label, pods by node, pods by the label's value or None to go by node, weight, offset)."""
         key, offset = constraint.topology_key, constraint.max_skew - 1
         if key == _HOSTNAME:
-            return key, count, None, math.log(len(feasible) - len(ignored) + 2), offset
-        by_value: dict[str, int] = {}
-        for node in feasible:
-            if node.name not in ignored:
-                by_value[node.labels.get(key, "")] = 0
-        if by_value.keys() - {""}:
-            for node in cluster.nodes:
-                labels = node.labels
-                value = labels.get(key)
-                if value not in by_value or any(other not in labels for other in keys):
-                    continue
-                if inclusion.counts(constraint, node):
-                    by_value[value] += count(node)
+            counts = self._tally(pod, constraint, cluster).counts
+            return key, counts, None, math.log(len(feasible) - len(ignored) + 2), offset
+        values = {node.labels.get(key, "") for node in feasible if node.name not in ignored}
+        by_value = self._by_value(pod, constraint, keys, inclusion, cluster) if values != {""} else {}
         # The fewer values there are, the less one more pod says about balance.
-        return key, count, by_value, math.log(len(by_value) + 2), offset
+        return key, {}, by_value, math.log(len(values) + 2), offset
 
     @staticmethod
     def normalize(scores: Sequence[float]) -> list[int]:
