@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 
 from apiserver.options import Options, parse
@@ -12,6 +13,8 @@ log = logging.getLogger("apiserver")
 
 async def serve(options: Options) -> int:
     """Runs until cancelled; 1 when an option names something that cannot be used."""
+    # Our children only exec (OpenAPI documents): gRPC need not prepare for a fork, nor log that it could not.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Everything heavy is imported here, so that --help and a wrong flag answer at once.
     from apiserver import bootstrap
     from apiserver.app import App

@@ -12,6 +12,7 @@ from typing import Any
 from apimachinery import resources
 from apimachinery.errors import StatusError
 from apimachinery.resources import Resource
+from apiserver.admission.priority import SYSTEM
 from apiserver.context import Context
 from apiserver.handlers import commit
 from apiserver.handlers.endpoint import Endpoint, copy_of
@@ -32,6 +33,7 @@ async def run(context: Context) -> None:
     while True:
         try:
             await _namespaces(context)
+            await _priority_classes(context)
             await _service(context)
             break
         except (StatusError, EtcdError) as error:
@@ -65,6 +67,20 @@ async def _namespaces(context: Context) -> None:
     endpoint = endpoint_of(context, "", "namespaces")
     for name in NAMESPACES:
         await ensure(endpoint, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
+async def _priority_classes(context: Context) -> None:
+    endpoint = endpoint_of(context, "scheduling.k8s.io", "priorityclasses")
+    for name, value in SYSTEM.items():
+        what = "for critical pods of a node" if "node" in name else "for critical pods of the cluster"
+        obj = {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+            "description": f"Used {what}: they must run for the rest to work.",
+        }
+        await ensure(endpoint, obj)
 
 
 async def _service(context: Context) -> None:

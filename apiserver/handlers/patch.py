@@ -17,7 +17,7 @@ from apiserver.request import Request
 from apiserver.response import Response
 
 Object = dict[str, Any]
-ACCEPTED = (patch.JSON_PATCH, patch.MERGE_PATCH, patch.STRATEGIC_MERGE_PATCH, patch.APPLY_PATCH)
+ACCEPTED = (patch.JSON_PATCH, patch.MERGE_PATCH, patch.STRATEGIC_MERGE_PATCH)
 
 #: From the current document to the patched one; does not change its argument.
 Patcher = Callable[[Object], Object]
@@ -61,7 +61,7 @@ def decode_patched(request: Request, patched: Object, resource: Resource, mode: 
 async def read_patch(request: Request, schema: Schema) -> Patcher:
     """The function that the body describes. 415 for a media type that is no patch, 400 for a body that cannot be read."""
     media = decode.media_type(request)
-    if media not in ACCEPTED[:3]:
+    if media not in ACCEPTED:
         raise errors.unsupported_media_type(ACCEPTED)
     try:
         document, twice = parse_json(await request.body())

@@ -15,7 +15,6 @@ Object = dict[str, Any]
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _STATUS, _DELETE_OPTIONS, _PATCH = _META + "Status", _META + "DeleteOptions", _META + "Patch"
 _PATCH_TYPES = (
-    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
