@@ -111,7 +111,8 @@ class Kubelet:
         server = KubeletServer(self)
         await server.start()
         try:
-            await self._start_runtime()
+            # Informers and registration back off when they are refused: they begin when there is somebody to ask.
+            await asyncio.gather(self._start_runtime(), self.client.wait_ready())
             background = [self.pods.run(), self.services.run(), self.nodes.run(), self.events.run()]
             await first_failure(*background, self._serve(), server.wait())
         finally:
@@ -128,6 +129,7 @@ class Kubelet:
         while True:
             try:
                 await self.runtime.start()
+                log.info("container runtime %s %s", *await self.runtime.version())
                 return
             except RuntimeServiceError as error:
                 log.warning("container runtime: %s; again in %.1f s", error, wait)
