@@ -59,6 +59,8 @@ LOOPS: tuple[Entry, ...] = (
         ("apps/v1/daemonsets", "apps/v1/controllerrevisions"),
         "daemonset",
     ),
+    Entry("cronjob-controller", "cronjob.loop:CronJobLoop", ("batch/v1/cronjobs", "batch/v1/jobs"), "cronjob"),
+    Entry("disruption-controller", "disruption:DisruptionLoop", ("policy/v1/poddisruptionbudgets",), "disruption"),
     Entry("job-controller", "job.loop:JobLoop", ("batch/v1/jobs",), "job"),
     Entry(
         "ttl-after-finished-controller",

@@ -46,14 +46,22 @@ def reconcile(owner: Object, nodes: list[Object], own: list[Object], current: st
     # A pod that waits for a Node that does not exist will never run; one that ran there is the pod collector's.
     plan.delete += [p for p in lost if not p["spec"].get("nodeName") and not meta.is_deleting(p)]
     for name, place in places.items():
-        _fill(plan, name, place)
+        _fill(plan, name, place, current if _surges(owner) else None)
     if not (plan.create or plan.delete):
         _roll(plan, owner, list(places.values()), current, now)
     return plan
 
 
-def _fill(plan: Plan, name: str, place: _Place) -> None:
-    """One pod where one should be; none where none may stay; of several the oldest."""
+def _surges(owner: Object) -> bool:
+    rolling = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+    return rolling.get("maxSurge") not in (None, 0, "0%")
+
+
+def _fill(plan: Plan, name: str, place: _Place, surging: str | None) -> None:
+    """One pod where one should be; none where none may stay; of several the oldest.
+
+    With a surge a new pod (of the revision ``surging``) may run beside an old one until it has taken over.
+    """
     living = [p for p in place.pods if not meta.is_deleting(p)]
     if not place.stay:
         plan.delete += living
@@ -64,9 +72,12 @@ def _fill(plan: Plan, name: str, place: _Place) -> None:
     running = [p for p in living if not pods.is_terminal(p)]
     if place.start and not running and not place.pods:
         plan.create.append(name)
-    if len(running) > 1:
-        running.sort(key=lambda p: (p["metadata"].get("creationTimestamp") or "", meta.name(p)))
+    running.sort(key=lambda p: (p["metadata"].get("creationTimestamp") or "", meta.name(p)))
+    if surging is None:
         plan.delete += running[1:]
+    else:
+        plan.delete += [p for p in running if _is_current(p, surging)][1:]
+        plan.delete += [p for p in running if not _is_current(p, surging)][1:]
 
 
 def _is_current(pod: Object, current: str) -> bool:
