@@ -28,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    for flag in options.without_effect(flags):
+        log.warning("--%s has no effect yet: no loop here uses it", flag)
     return run(_serve(flags, config, entries))
 
 

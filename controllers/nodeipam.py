@@ -68,7 +68,9 @@ class NodeIpamLoop(Loop):
         super().__init__(context)
         options = context.options
         self.sets = []
-        for text in filter(None, options.cluster_cidr.split(",")):
+        # Without --allocate-node-cidrs somebody else does it, such as the pod network's own controller.
+        wanted = options.cluster_cidr if options.allocate_node_cidrs else ""
+        for text in filter(None, wanted.split(",")):
             network = ipaddress.ip_network(text.strip())
             self.sets.append(CidrSet(network, options.node_cidr_mask_size if network.version == 4 else 64))
         for cidrs in self.sets:

@@ -35,6 +35,19 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.flag("large-cluster-size-threshold", 50, "zones of up to so many Nodes are not evicted at the secondary rate")
     flags.flag("unhealthy-zone-threshold", 0.55, "the fraction of unhealthy Nodes that makes a zone unhealthy")
     flags.flag("terminated-pod-gc-threshold", 12500, "how many ended pods are kept")
-    flags.boolean("enable-garbage-collector", True, "delete what has lost its owners")
     flags.add_argument("-v", "--v", type=int, default=0, help="log verbosity; 4 and more for debugging")
     return flags.parse_args(argv)
+
+
+#: Accepted, so that upstream's command lines work, but not acted on.
+_WITHOUT_EFFECT = (
+    "service-account-private-key-file",
+    "cluster-signing-cert-file",
+    "cluster-signing-key-file",
+    "use-service-account-credentials",
+)
+
+
+def without_effect(flags: argparse.Namespace) -> list[str]:
+    """The given flags that promise what no loop does; the process says so when it starts."""
+    return [name for name in _WITHOUT_EFFECT if getattr(flags, name.replace("-", "_"))]
