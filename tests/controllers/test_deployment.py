@@ -158,6 +158,19 @@ def test_a_version_that_never_gets_ready_stops_the_rollout_and_misses_the_deadli
     assert (condition["status"], condition["reason"]) == ("False", "ProgressDeadlineExceeded")
 
 
+def test_old_pods_that_fall_ill_stay_while_the_new_ones_are_not_available() -> None:
+    rolling = {"maxSurge": 3, "maxUnavailable": 2}
+    world = World(deployment(replicas=10, strategy={"type": "RollingUpdate", "rollingUpdate": rolling}))
+    world.roll()
+    world.broken.add("img:2")
+    world.set_image("img:2")
+    world.roll()
+    old = next(rs for rs in world.sets.values() if _image(rs) == "img:1")
+    old["status"].update(readyReplicas=5, availableReplicas=5)
+    world.step()
+    assert world.sizes() == {"img:1": 8, "img:2": 5}, "they may recover sooner than the new version"
+
+
 def test_undo_raises_the_revision_of_the_old_replica_set_and_remembers_the_former() -> None:
     world = World(deployment())
     world.roll()
