@@ -60,10 +60,10 @@ class Kubelet:
             allocatable=status.allocatable(self.machine, options.max_pods),
         )
         self.events = EventRecorder(client, "kubelet", options.node_name)
-        self.lease = NodeLease(client, options.node_name)
         self.registration = NodeRegistration(
             client, options, self.machine, self.runtime, self.images, self._tell_of_node, self._problems
         )
+        self.lease = NodeLease(client, options.node_name, lambda: self.registration.uid)
         self._routes = _Routes(options.cluster_cidr) if root else None
         self._make_informers()
         self._make_pods(root)
@@ -142,7 +142,7 @@ class Kubelet:
         self.registration.on_network_ready = self._wake_all
         await first_failure(
             self.registration.run(),
-            self.lease.run(self.registration.uid),
+            self.lease.run(),
             self.writer.run(),
             self._take_pods(),
         )

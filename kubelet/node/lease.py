@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from apimachinery.meta import now_micro
@@ -17,18 +18,20 @@ _RETRY_FIRST, _RETRY_LAST = 0.2, 7.0
 
 
 class NodeLease:
-    def __init__(self, client: Client, node_name: str) -> None:
+    """``node_uid()`` is the uid of the Node that now is: the lease goes with it, also when it is registered anew."""
+
+    def __init__(self, client: Client, node_name: str, node_uid: Callable[[], str]) -> None:
         self._leases = client.resource("coordination.k8s.io/v1", "leases")
-        self._name = node_name
+        self._name, self._node_uid = node_name, node_uid
         self._lease: Object | None = None
         self.renewed = 0.0  # loop time
 
-    async def run(self, node_uid: str) -> None:
+    async def run(self) -> None:
         """Never returns. Trouble is logged and tried again soon: late heartbeats make a node NotReady."""
         retry = _RETRY_FIRST
         while True:
             try:
-                await self._renew(node_uid)
+                await self._renew(self._node_uid())
                 self.renewed = asyncio.get_running_loop().time()
                 retry = _RETRY_FIRST
                 await asyncio.sleep(RENEW_SECONDS)

@@ -237,9 +237,18 @@ class PodRunner:
         )
 
     def _pull_secrets(self, pod: Object) -> list[Object]:
+        """Those that there are; the image may be pulled without the others."""
         namespace = pod["metadata"]["namespace"]
-        found = (self.references.get("Secret", namespace, s["name"]) for s in pod["spec"].get("imagePullSecrets") or [])
-        return [secret for secret in found if secret is not None]
+        names = [s["name"] for s in pod["spec"].get("imagePullSecrets") or [] if s.get("name")]
+        found = {name: self.references.get("Secret", namespace, name) for name in names}
+        missing = [name for name in names if found[name] is None]
+        if missing:
+            message = (
+                f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "
+                "attempting to pull the image may not succeed."
+            )
+            self._tell(pod, "Warning", "FailedToRetrieveImagePullSecret", message)
+        return [secret for secret in found.values() if secret is not None]
 
     async def _post_start(
         self,

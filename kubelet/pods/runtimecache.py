@@ -34,20 +34,22 @@ class RuntimeCache:
         self._runtime, self._layout, self._on_change = runtime, layout, on_change
         self._sandboxes: dict[str, PodSandboxStatus] = {}
         self._containers: dict[str, ContainerStatus] = {}
+        self._ids: dict[str, set[str]] = {}  # pod uid -> ids of its sandboxes and containers
         self.relisted = 0.0  # loop time of the last relist that worked: what the node's health is judged by
 
     # --- reading ------------------------------------------------------------------------------------------------
 
     def pod(self, uid: str) -> ObservedPod:
-        sandboxes = [s for s in self._sandboxes.values() if pod_uid(s) == uid]
-        containers = [c for c in self._containers.values() if pod_uid(c) == uid]
+        ids = self._ids.get(uid, ())
+        sandboxes = [self._sandboxes[id] for id in ids if id in self._sandboxes]
+        containers = [self._containers[id] for id in ids if id in self._containers]
         sandboxes.sort(key=lambda s: (s.metadata.attempt, s.created_at), reverse=True)
         containers.sort(key=lambda c: (c.created_at, c.metadata.attempt), reverse=True)
         return ObservedPod(uid, sandboxes, containers)
 
     def pods(self) -> set[str]:
         """The uids of all that have something in the runtime."""
-        return {pod_uid(s) for s in self._sandboxes.values()} | {pod_uid(c) for c in self._containers.values()}
+        return set(self._ids)
 
     def container(self, container_id: str) -> ContainerStatus | None:
         return self._containers.get(container_id)
@@ -70,10 +72,12 @@ class RuntimeCache:
             now = await self._runtime.pod_sandbox_status(id)
         except NotFound:
             # Somebody else may have asked, or let go of it, while we waited for the answer.
-            if before is not None and self._sandboxes.pop(id, None) is not None:
+            if before is not None and id in self._sandboxes:
+                self.forget_sandbox(id)
                 self._on_change(pod_uid(before))
             return
         self._sandboxes[id] = now
+        self._ids.setdefault(pod_uid(now), set()).add(id)
         if before is None or before.state is not now.state or before.ips != now.ips:
             self._on_change(pod_uid(now))
 
@@ -82,7 +86,8 @@ class RuntimeCache:
         try:
             now = await self._runtime.container_status(id)
         except NotFound:
-            if before is not None and self._containers.pop(id, None) is not None:
+            if before is not None and id in self._containers:
+                self.forget_container(id)
                 self._on_change(pod_uid(before))
             return
         before = self._containers.get(id)
@@ -93,14 +98,24 @@ class RuntimeCache:
         elif before is not None and now.state is ContainerState.EXITED:
             now.message = before.message
         self._containers[id] = now
+        self._ids.setdefault(pod_uid(now), set()).add(id)
         if before is None or before.state is not now.state:
             self._on_change(pod_uid(now))
 
     def forget_container(self, id: str) -> None:
-        self._containers.pop(id, None)
+        self._forget(self._containers.pop(id, None))
 
     def forget_sandbox(self, id: str) -> None:
-        self._sandboxes.pop(id, None)
+        self._forget(self._sandboxes.pop(id, None))
+
+    def _forget(self, gone: PodSandboxStatus | ContainerStatus | None) -> None:
+        if gone is None:
+            return
+        uid = pod_uid(gone)
+        ids = self._ids.get(uid, set())
+        ids.discard(gone.id)
+        if not ids:
+            self._ids.pop(uid, None)
 
     async def relist(self) -> None:
         """Compare everything; look closely at what differs."""
