@@ -5,7 +5,7 @@ import logging
 import time
 from pathlib import Path
 
-from kubelet.cri.api import ContainerState, RuntimeService, RuntimeServiceError
+from kubelet.cri.api import RuntimeService, RuntimeServiceError
 from kubelet.pods.runtimecache import RuntimeCache
 
 log = logging.getLogger(__name__)
@@ -24,13 +24,18 @@ class LogRotation:
         self._max_size, self._max_files = max_size, max_files
 
     async def run(self) -> None:
+        """Never returns."""
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
-            for container in self._cache.running():
-                if container.state is ContainerState.RUNNING and container.log_path:
-                    await self._check(container.id, Path(container.log_path))
+            await self.check()
 
-    async def _check(self, container_id: str, path: Path) -> None:
+    async def check(self, suffix: str = "") -> None:
+        """Look at every log once; ``suffix`` names what is put aside (the time by default)."""
+        for container in self._cache.running():
+            if container.log_path:
+                await self._check(container.id, Path(container.log_path), suffix or time.strftime("%Y%m%d-%H%M%S"))
+
+    async def _check(self, container_id: str, path: Path, suffix: str) -> None:
         try:
             if path.stat().st_size < self._max_size:
                 return
@@ -39,7 +44,7 @@ class LogRotation:
         older = rotated(path)
         for surplus in older[: max(0, len(older) - (self._max_files - 2))]:
             surplus.unlink(missing_ok=True)
-        aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+        aside = path.with_name(f"{path.name}.{suffix}")
         path.rename(aside)
         try:
             await self._runtime.reopen_container_log(container_id)
