@@ -12,6 +12,9 @@ def main(argv: list[str] | None = None) -> int:
 
     options = parse(argv)
     logs.setup(options.verbosity)
+    if options.runtime_endpoint.startswith("native"):
+        # Named here for whoever imports a component's modules before it is time to run it.
+        import kubelet.cri.native.runtime  # noqa: F401
     try:
         return process.run(agent.run(options))
     except (ConfigError, ValueError) as error:

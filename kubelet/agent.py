@@ -32,6 +32,7 @@ from kubelet.pods.workers import PodWorkers
 from kubelet.probes.prober import Prober
 from kubelet.probes.results import Results
 from kubelet.references import References
+from kubelet.server.server import KubeletServer
 from kubelet.volumes.podvolumes import PodVolumes
 from kubelet.volumes.tokens import Tokens
 
@@ -106,8 +107,6 @@ class Kubelet:
 
     async def run(self) -> None:
         """Until cancelled; containers go on afterwards."""
-        from kubelet.server.server import KubeletServer
-
         server = KubeletServer(self)
         await server.start()
         try:
