@@ -5,6 +5,7 @@ people's chains alone.
 """
 
 import asyncio
+import contextlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,9 @@ class Iptables:
         try:
             out, errors = await process.communicate(stdin.encode() if stdin is not None else None)
         except asyncio.CancelledError:
-            # The lock must not stay with a process that nobody waits for.
-            process.kill()
+            # The lock must not stay with a process that nobody waits for. (It may have just ended by itself.)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
             raise
         if process.returncode:

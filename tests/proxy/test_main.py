@@ -1,9 +1,21 @@
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from proxy.__main__ import flags, main
 from proxy.component import split_address
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """``main`` sends the process's log to its standard error, which here is one test's capture."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def test_flags_are_spelled_as_upstream_spells_them() -> None:
