@@ -29,12 +29,17 @@ def run(work: Coroutine[Any, Any, int | None]) -> int:
             return await task or 0
         return 0
 
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(supervised())
     except OSError as error:
         log.error("%s", error)
         return 1
+    finally:
+        # A closed uvloop leaves its handlers behind, and nobody could end what still runs after us.
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def first_failure(*work: Coroutine[Any, Any, Any]) -> None:

@@ -59,3 +59,12 @@ async def test_a_loop_that_just_ends_is_a_failure() -> None:
 
     with pytest.raises(RuntimeError, match="ended unexpectedly"):
         await first_failure(ends())
+
+
+def test_signals_mean_afterwards_what_they_meant_before() -> None:
+    async def work() -> None:
+        pass
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    run(work())
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
