@@ -27,12 +27,15 @@ PYTHON
 )
 printf '%s\nsetuptools>=68\n' "$requirements" >"$context/requirements.txt"
 .venv/bin/python -m pip download --quiet --disable-pip-version-check --only-binary=:all: --python-version "$python" \
-    "${platforms[@]}" --dest "$context/wheels" --requirement "$context/requirements.txt" 2>&1 | grep -v '^WARNING: Location' || true
-[ -n "$(ls -A "$context/wheels" 2>/dev/null)" ] || { echo "error: pip could not fetch the wheels" >&2; exit 1; }
+    "${platforms[@]}" --dest "$context/wheels" --requirement "$context/requirements.txt" >"$context/log" 2>&1 || {
+    cat "$context/log" >&2
+    exit 1
+}
+rm "$context/log"
 
 # The files of the work tree that belong to the project, and nothing else.
-git ls-files -z -- '*.py' '*.pyi' '*.json' '*.json.gz' '*.proto' pyproject.toml README.md LICENSE |
+git ls-files -z --cached --others --exclude-standard -- '*.py' '*.pyi' '*.json' '*.json.gz' '*.proto' pyproject.toml README.md LICENSE |
     grep -zv '^tests/' | tar --create --null --files-from - | tar --extract --directory "$context"
 cp Dockerfile "$context"
-docker build --quiet --build-arg BASE="$base" --tag "$tag" "$context" >/dev/null
+docker build --quiet --force-rm --build-arg BASE="$base" --tag "$tag" "$context" >/dev/null
 echo "built $tag"
