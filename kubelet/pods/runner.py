@@ -201,8 +201,9 @@ class PodRunner:
             return count if before.state is ContainerState.CREATED else count + 1
         told = pod.get("status") or {}
         for entry in (*(told.get("containerStatuses") or []), *(told.get("initContainerStatuses") or [])):
-            if entry["name"] == container["name"] and entry.get("containerID"):
-                return int(entry.get("restartCount", 0)) + 1  # it ran, and the runtime has lost it
+            if entry["name"] == container["name"]:
+                # It may have run, and the runtime have lost it: a run that was told of by its id is one that ended.
+                return int(entry.get("restartCount", 0)) + bool(entry.get("containerID"))
         return 0
 
     def _container_config(self, pod: Object, container: Object, image: Any, attempt: int) -> Any:

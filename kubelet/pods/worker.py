@@ -167,9 +167,11 @@ class PodWorker:
         observed = tools.runner.cache.pod(self.uid)
         tools.references.register(pod)
         self._probe(observed)
-        if self._report(observed)["phase"] in ("Succeeded", "Failed"):
+        told = self._report(observed)
+        if told["phase"] in ("Succeeded", "Failed"):
             self.stage = Stage.TERMINATING
             return None
+        pod = {**pod, "status": told}
         problem = tools.network_problem()
         if problem and not spec.is_host_network(pod):
             tools.tell(pod, "Warning", "NetworkNotReady", f"network is not ready: {problem}")

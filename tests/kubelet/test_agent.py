@@ -81,6 +81,29 @@ async def test_what_ended_while_the_kubelet_was_away_is_dealt_with(node: Node) -
     await node.until("only one sandbox is left", lambda: len(node.runtime.sandboxes) == 1)
 
 
+async def test_what_the_runtime_lost_is_run_again_and_counted(node: Node) -> None:
+    """As after a reboot of the machine, or a cluster that was stopped and resumed."""
+    await node.start()
+    await node.create("web", {}, initContainers=[{"name": "i", "image": "busybox:1"}])
+    first = await node.until("the init container", lambda: node.runtime.find("i"))
+    node.runtime.exit(first.id)
+    before = await node.running("web")
+    await node.kill()
+    node.runtime.sandboxes.clear()
+    node.runtime.containers.clear()
+    await node.start()
+    again = await node.until("the init container again", lambda: node.runtime.find("i"))
+    node.runtime.exit(again.id)
+    old = before["status"]["containerStatuses"][0]["containerID"]
+    pod = await node.pod(
+        "web", "a new run", lambda p: p["status"]["containerStatuses"][0].get("containerID", old) != old
+    )
+    entry = pod["status"]["containerStatuses"][0]
+    assert entry["restartCount"] == 1
+    assert entry["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+    assert pod["status"]["initContainerStatuses"][0]["restartCount"] == 1
+
+
 async def test_a_crashing_container_backs_off(node: Node) -> None:
     await node.start()
     await node.create("crash")
