@@ -118,17 +118,23 @@ def _remove_pods(spec: Spec, home: Home) -> list[str]:
             continue
         if process.returncode:
             problems.append(f"the pods of {node}: {errors.strip().splitlines()[-1] if errors.strip() else 'failed'}")
+    _unmount(home)  # pods' volumes in memory, whose containers are gone now
     return problems
 
 
-def _remove_folder(home: Home) -> None:
-    """Remove the cluster's folder, but never reach through a mount below it into something else."""
+def _unmount(home: Home) -> None:
+    """Take down every mount below the cluster's folder."""
     for _ in range(3):
         mounts = mounts_below(home.path)
         for mount in reversed(mounts):
             subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
         if not mounts:
             break
+
+
+def _remove_folder(home: Home) -> None:
+    """Remove the cluster's folder, but never reach through a mount below it into something else."""
+    _unmount(home)
     left = mounts_below(home.path)
     if left:
         raise ClusterError(f"{left[0]} is still mounted; {home.path} was not removed")
