@@ -83,7 +83,7 @@ class Selector:
         return ",".join(map(str, self.requirements))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, type(self)) and self.requirements == other.requirements
+        return isinstance(other, Selector) and type(other) is type(self) and self.requirements == other.requirements
 
     def __hash__(self) -> int:
         return hash(self.requirements)
