@@ -9,6 +9,8 @@ time and says no longer goes away unless somebody else owns it.
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from apimachinery import errors
 from apimachinery.apply import fieldset, lastapplied, managed, validate
 from apimachinery.apply.compare import compare, same
@@ -151,6 +153,7 @@ class FieldManager:
         except Conflicts as conflicts:
             raise conflicts.status() from None
         except ElementError as e:
+            self._fit(start, "live", duplicates=True)
             raise errors.StatusError(500, "", f"failed to merge config: {e}") from None
         if manager == lastapplied.KUBECTL:
             merged = lastapplied.refreshed(merged, config)
@@ -164,12 +167,16 @@ class FieldManager:
         metadata = config.get("metadata")
         if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
             raise errors.bad_request("metadata.managedFields must be nil")
+        self._fit(config, "patch")
+
+    def _fit(self, obj: Object, which: str, *, duplicates: bool = False) -> None:
         try:
-            validate.check(config, self.schema)
+            validate.check(obj, self.schema, duplicates=duplicates)
         except validate.TypedError as e:
+            metadata = obj.get("metadata")
             names = metadata if isinstance(metadata, dict) else {}
             where = f"{names.get('namespace') or ''}/{names.get('name') or ''}; {self.gvk}"
-            raise errors.StatusError(500, "", f"failed to create typed patch object ({where}): {e}") from None
+            raise errors.StatusError(500, "", f"failed to create typed {which} object ({where}): {e}") from None
 
     def _applied(
         self, live: Object, config: Object, owners: Managed, manager: str, force: bool, now: str | None
@@ -198,7 +205,7 @@ class FieldManager:
         mine = fieldset.recursive_difference(said, self.reset.get(self.api_version, {}))
         owners[identity] = Owned(mine, self.api_version, last.time if last else None)
         merged = merge(live, config, self.shape)
-        if last is not None and last.fields:
+        if last is not None and not self._still_said(last, mine):
             merged = self._pruned(merged, owners, identity, last)
         changes = _Changes(self, live, merged)
         changed, removed = changes.at(self.api_version)
@@ -207,7 +214,7 @@ class FieldManager:
         owners = self._taken(owners, changes, fieldset.union(changed, removed), identity)
         left = owners.pop(identity, None)
         fields = fieldset.difference(left.fields, _STRIPPED) if left else {}
-        noop = same(_without_owners(live), _without_owners(merged))
+        noop = _same_content(live, merged)
         if fields:
             unchanged = last is not None and fields == last.fields and last.api_version == self.api_version
             if noop and unchanged and last is not None:
@@ -216,6 +223,10 @@ class FieldManager:
                 time = last.time if noop and last else None if noop else now or now_rfc3339()
                 owners[identity] = Owned(fields, self.api_version, time)
         return (live if noop else merged), owners
+
+    def _still_said(self, last: Owned, mine: FieldSet) -> bool:
+        """Whether a configuration says all that the last one said: then nothing goes away."""
+        return not last.fields or (last.api_version == self.api_version and not fieldset.difference(last.fields, mine))
 
     def _reconciled(self, owned: Owned) -> Owned:
         if owned.api_version != self.api_version:
@@ -342,6 +353,12 @@ def _without_owners(obj: Object) -> Object:
     return {**obj, "metadata": {k: v for k, v in metadata.items() if k != "managedFields"}}
 
 
+def _same_content(old: Object, new: Object) -> bool:
+    """Equal but for managedFields; a 1 that becomes true is a change that Python's equality does not see."""
+    old, new = _without_owners(old), _without_owners(new)
+    return old == new and (orjson.dumps(old) == orjson.dumps(new) or same(old, new))
+
+
 def _with_entries(obj: Object, entries: list[Object]) -> Object:
     metadata = {k: v for k, v in obj.get("metadata", {}).items() if k != "managedFields"}
     if entries:
@@ -357,4 +374,4 @@ def same_but_times(old: Object, new: Object) -> bool:
     pairs = zip(ours, theirs, strict=True)
     if any(a != b and {**a, "time": None} != {**b, "time": None} for a, b in pairs):
         return False
-    return same(_without_owners(old), _without_owners(new))
+    return _same_content(old, new)
