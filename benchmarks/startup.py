@@ -36,13 +36,13 @@ IDLE_SECONDS = 20
 STAGES = ("API ready", "node Ready", "first pod Running", "first answer through the Service", "command returned")
 
 
-async def watch_stages(home: Home, began: float) -> dict[str, float]:
-    """When each stage was first seen."""
+async def watch_stages(home: Home, began: float, up: "subprocess.Popen[str]") -> dict[str, float]:
+    """When each stage was first seen; ends early when ``up`` has failed."""
 
     seen: dict[str, float] = {}
 
     async def until(stage: str, condition: Any) -> None:
-        while True:
+        while not up.poll():
             try:
                 if await condition():
                     seen[stage] = time.monotonic() - began
@@ -51,7 +51,7 @@ async def watch_stages(home: Home, began: float) -> dict[str, float]:
                 pass
             await asyncio.sleep(0.01)
 
-    while not home.kubeconfig.exists():
+    while not home.kubeconfig.exists() and not up.poll():
         await asyncio.sleep(0.005)
     async with Client(Config.load(str(home.kubeconfig)), timeout=2.0) as client:
         nodes, pods = client.resource("v1", "nodes"), client.resource("v1", "pods")
@@ -98,11 +98,11 @@ def run_once(number: int) -> dict[str, Any]:
     try:
         began = time.monotonic()
         up = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        times = asyncio.run(asyncio.wait_for(watch_stages(home, began), 120))
+        times = asyncio.run(asyncio.wait_for(watch_stages(home, began, up), 120))
         output, _ = up.communicate(timeout=120)
-        times["command returned"] = time.monotonic() - began
         if up.returncode:
             raise SystemExit(f"mk8s up failed:\n{output}")
+        times["command returned"] = time.monotonic() - began
         time.sleep(5)
         pids = processes(home)
         pss = {name: memory(pid) / 1e6 for name, pid in pids.items()}
