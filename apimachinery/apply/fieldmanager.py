@@ -41,8 +41,9 @@ class FieldManager:
     """Ownership for one resource, or one subresource of it, at one version of the API.
 
     ``schema`` is None for kinds without one. ``reset``: the fields that this endpoint does not write (status, or on the
-    status subresource everything else), by API version. ``zero`` is what an object holds that nobody has written to. Nothing
-    here changes its arguments, and what it returns shares parts with them.
+    status subresource everything else), where they differ by API version. ``only``: the pattern of those that it does write,
+    for subresources that are about a few fields. ``zero`` is what an object holds that nobody has written to. Nothing here
+    changes its arguments, and what it returns shares parts with them.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class FieldManager:
         *,
         subresource: str = "",
         reset: FieldSet | dict[str, FieldSet] | None = None,
+        only: FieldSet | None = None,
         convert: Converter | None = None,
     ) -> None:
         self.api_version = f"{group}/{version}" if group else version
@@ -64,8 +66,13 @@ class FieldManager:
         self.subresource = subresource
         per_version = reset is not None and not any(step.startswith("f:") for step in reset)
         self.reset: dict[str, FieldSet] = (reset or {}) if per_version else {self.api_version: reset or {}}
+        self.only = only or {}
         self.convert = convert
         self.zero: Object = decode(schema, {})[0] if schema is not None else {}
+
+    def written(self, fields: FieldSet, version: str) -> FieldSet:
+        """Those fields of a set that this endpoint writes."""
+        return fieldset.recursive_difference(fieldset.matching(fields, self.only), self.reset.get(version, {}))
 
     # --- create, update, patch ------------------------------------------------------------------------------------
 
@@ -201,8 +208,7 @@ class FieldManager:
         owners = {m: self._reconciled(owned) for m, owned in owners.items()}
         identity = managed.manager_of(manager, APPLY, self.api_version, self.subresource)
         last = owners.get(identity)
-        said = fields_of(_ownable(config), self.shape)
-        mine = fieldset.recursive_difference(said, self.reset.get(self.api_version, {}))
+        mine = self.written(fields_of(_ownable(config), self.shape), self.api_version)
         owners[identity] = Owned(mine, self.api_version, last.time if last else None)
         merged = merge(live, config, self.shape)
         if last is not None and not self._still_said(last, mine):
@@ -323,11 +329,7 @@ class _Changes:
         if old is None or new is None:
             return None
         changed, removed = compare(_ownable(old[0]), _ownable(new[0]), old[1])
-        reset = self._manager.reset.get(version)
-        if reset:
-            changed = fieldset.recursive_difference(changed, reset)
-            removed = fieldset.recursive_difference(removed, reset)
-        return changed, removed
+        return self._manager.written(changed, version), self._manager.written(removed, version)
 
 
 _STRIPPED: FieldSet = {_METADATA: {fieldset.SELF: {}, **{"f:" + name: {} for name in sorted(_NEVER_OWNED_METADATA)}}}

@@ -218,6 +218,22 @@ def recursive_difference(a: FieldSet, b: FieldSet) -> FieldSet:
     return out
 
 
+def matching(a: FieldSet, pattern: FieldSet) -> FieldSet:
+    """The fields of ``a`` on the way to and below those of a pattern; in a pattern the step ``"*"`` stands for any."""
+    if not pattern:
+        return a
+    out: FieldSet = {}
+    for step, sub in a.items():
+        wanted = pattern.get(step, pattern.get("*"))
+        if step == SELF:
+            out[step] = {}
+        elif wanted is not None:
+            left = _compact(matching(sub, wanted)) if sub else sub
+            if left is not None:
+                out[step] = left
+    return out
+
+
 def leaves(fieldset: FieldSet) -> FieldSet:
     """The fields of the set that have none below them."""
     return {step: leaves(sub) for step, sub in fieldset.items() if step != SELF}

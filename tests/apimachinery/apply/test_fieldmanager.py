@@ -151,6 +151,19 @@ def test_nothing_given_is_changed() -> None:
     assert config == with_containers({"name": "c", "image": "x"})
 
 
+def test_a_subresource_about_a_few_fields_owns_no_others() -> None:
+    pod = stored({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}, "", POD)
+    live = PODS.update(None, pod, "a", now=T[1])
+    live["metadata"]["uid"] = "u"
+    debug = FieldManager(
+        POD, "", "v1", "Pod", subresource="ephemeralcontainers", only=fields("spec.ephemeralContainers")
+    )
+    new = {**live, "spec": {**live["spec"], "hostname": "h", "ephemeralContainers": [{"name": "d"}]}}
+    assert owners(debug.update(live, new, "kubectl-debug"))["kubectl-debug", "Update"] == {
+        "f:spec": {"f:ephemeralContainers": {".": {}, 'k:{"name":"d"}': {".": {}, "f:name": {}}}}
+    }
+
+
 # --- managedFields that clients send ------------------------------------------------------------------------------
 
 

@@ -92,6 +92,20 @@ def test_a_form_that_cannot_be_read_is_an_error(wrong: object) -> None:
         fieldset.decode(wrong)
 
 
+def test_a_pattern_selects_the_way_to_its_fields_and_all_below_them() -> None:
+    container = {".": {}, "f:image": {}, "f:resources": {"f:limits": {".": {}, "f:cpu": {}}}}
+    found = {
+        "f:metadata": {"f:labels": {}},
+        "f:spec": {"f:containers": {'k:{"name":"c"}': container}, "f:nodeName": {}},
+    }
+    pattern = fieldset.from_paths([("f:spec", "f:containers", "*", "f:resources")])
+    assert fieldset.matching(found, pattern) == {
+        "f:spec": {"f:containers": {'k:{"name":"c"}': {".": {}, "f:resources": {"f:limits": {".": {}, "f:cpu": {}}}}}}
+    }
+    assert fieldset.matching(found, {}) is found
+    assert fieldset.matching(found, {"f:status": {}}) == {}
+
+
 def test_fields_are_shown_level_by_level() -> None:
     found = fieldset.fields("spec.template.spec.nodeName", "spec.replicas", "spec.template")
     assert [fieldset.render(p) for p in fieldset.paths(found)] == [
