@@ -1,6 +1,7 @@
 """``mk8s``: finds the command and runs it. Each command loads only its own code: `mk8s up` need not know how to draw a table."""
 
 import importlib
+import os
 import sys
 
 #: Command -> (module, function taking the arguments after the command, what it does); the groups are those of the help.
@@ -64,6 +65,19 @@ def command_first(arguments: list[str]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = command_first(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has gone; the interpreter must not complain of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -71,10 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     for commands in COMMANDS.values():
         if name in commands:
             module, function, _ = commands[name]
-            try:
-                return int(getattr(importlib.import_module(module), function)(rest))
-            except KeyboardInterrupt:
-                return 130
+            return int(getattr(importlib.import_module(module), function)(rest))
     print(f"error: unknown command {name!r} (see: mk8s --help)", file=sys.stderr)
     return 1
 

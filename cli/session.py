@@ -98,9 +98,6 @@ def execute(command: Command, arguments: argparse.Namespace) -> int:
         print(_said_by_server(error), file=sys.stderr)
     except (CliError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; leave without Python's complaint about the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130
     except Exception as error:

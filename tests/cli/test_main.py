@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 
 from cli.__main__ import COMMANDS, command_first, main
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,9 @@ def test_every_command_has_a_help_text(name: str, capsys: pytest.CaptureFixture[
         main([name, "--help"])
     assert ended.value.code == 0
     assert f"mk8s {name}" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    script = f"{sys.executable} -m cli --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, cwd=REPOSITORY)
+    assert "Traceback" not in done.stderr
