@@ -10,6 +10,7 @@ from typing import Any
 
 from apimachinery.errors import StatusError, internal, too_many_requests
 from apiserver.authentication.user import MASTERS_GROUP
+from apiserver.authorization import impersonation
 from apiserver.context import Context
 from apiserver.handlers.machine import Machine
 from apiserver.request import Receive, Request, RequestInfo, Scope, Send
@@ -54,11 +55,13 @@ class App:
         info = request.info
         try:
             request.user = await context.authenticator.authenticate(request)
+            if impersonation.wanted(request):
+                request.user = impersonation.impersonated(request, context.authorizer)
             self._admit(request, kind)
+            if info.verb == "list" and info.is_resource and request.flag("watch"):
+                info.verb = "watch"
             context.authorizer.check(request)
             if info.is_resource:
-                if info.verb == "list" and request.flag("watch"):
-                    info.verb = "watch"
                 return await self._machine.serve(request)
             if info.path.startswith(_HEALTH):
                 return await context.health.answer(request)

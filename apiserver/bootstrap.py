@@ -33,6 +33,7 @@ async def run(context: Context) -> None:
     while True:
         try:
             await _namespaces(context)
+            await _roles(context)
             await _priority_classes(context)
             await _service(context)
             break
@@ -67,6 +68,15 @@ async def _namespaces(context: Context) -> None:
     endpoint = endpoint_of(context, "", "namespaces")
     for name in NAMESPACES:
         await ensure(endpoint, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
+async def _roles(context: Context) -> None:
+    if not context.authorizer.uses_roles or context.default_roles_made.is_set():
+        return
+    from apiserver.authorization import reconcile  # the table of roles is large, and other modes do not need it
+
+    await reconcile.run(context)
+    context.default_roles_made.set()
 
 
 async def _priority_classes(context: Context) -> None:

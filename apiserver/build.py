@@ -45,7 +45,7 @@ def build_context(options: Options) -> Context:
         cacher=cacher,
         tokens=tokens,
         authenticator=Authenticator(options.token_auth_file, tokens),
-        authorizer=Authorizer(options.authorization_modes),
+        authorizer=Authorizer(options.authorization_modes, cacher),
         admission=Chain([]),
         kubelets=Kubelets(options),
     )
@@ -71,7 +71,12 @@ def _admission(context: Context) -> Chain:
         if name not in plugins:
             raise ValueError(f"--disable-admission-plugins: {name} is none of {', '.join(plugins)}")
         del plugins[name]
-    return Chain([*plugins.values(), CertificateRequestor()])
+    found = [*plugins.values(), CertificateRequestor()]
+    if context.authorizer.uses_roles:
+        from apiserver.authorization.escalation import Escalation
+
+        found.append(Escalation(context.authorizer))
+    return Chain(found)
 
 
 def _allocate(context: Context) -> None:
@@ -111,6 +116,12 @@ def _observe(context: Context) -> None:
     health.add("ping", ping)
     health.add("etcd", etcd)
     health.add("informer-sync", caches, ready_only=True)
+    if context.authorizer.uses_roles:
+
+        async def roles() -> str | None:
+            return None if context.default_roles_made.is_set() else "the default roles are being made"
+
+        health.add("poststarthook/rbac/bootstrap-roles", roles, ready_only=True)
 
 
 async def _etcd(context: Context) -> str | None:

@@ -1,5 +1,6 @@
 """What the parts of one API server share: made once at start, handed to whoever needs it."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from apimachinery.resources import Resource, lookup
@@ -29,6 +30,8 @@ class Context:
     endpoints: dict[Resource, Endpoint] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
     health: Health = field(default_factory=Health)
+    default_roles_made: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the roles are there that a cluster starts with; nobody waits for it without RBAC."""
 
     def endpoint(self, group: str, plural: str, version: str = "v1") -> Endpoint:
         """The endpoint of a built-in resource."""

@@ -57,9 +57,7 @@ def parse(argv: list[str] | None) -> Options:
     flags.add_argument("--service-account-key-file", action="append", default=[], help="keys that verify tokens")
     flags.flag("service-account-signing-key-file", help="key that signs tokens")
     flags.flag("token-auth-file", help='CSV of token,user,uid,"groups"')
-    flags.flag(
-        "authorization-mode", "AlwaysAllow", help="AlwaysAllow; RBAC and Node are refused until they are enforced"
-    )
+    flags.flag("authorization-mode", "AlwaysAllow", help="comma-separated: AlwaysAllow, AlwaysDeny, Node, RBAC")
     flags.flag("kubelet-client-certificate", help="our client certificate for the kubelets")
     flags.flag("kubelet-client-key", help="its key")
     flags.flag("kubelet-certificate-authority", help="CA of the kubelets' serving certificates")

@@ -7,7 +7,7 @@ no lock is needed and a watch that starts between two changes misses none.
 import time
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from apimachinery.errors import StatusError
@@ -35,6 +35,8 @@ class ResourceCache:
         self._watchers: dict[str, dict[Watcher, None]] = {}
         self._outbox = outbox or Outbox()
         self._by_field: dict[tuple[str, str], dict[Watcher, None]] = {}
+        self.listeners: list[Callable[[Change | None], None]] = []
+        """Called with each change once it is applied, and with None after a new list: for indexes inside this process."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -72,6 +74,8 @@ class ResourceCache:
         self._keys = sorted(self._entries)
         self._window.clear()
         self._window_start = revision
+        for listener in self.listeners:
+            listener(None)
 
     def put(self, key: str, value: bytes, revision: int) -> None:
         entry = Entry(key, self.codec.body(value, revision), revision)
@@ -89,6 +93,8 @@ class ResourceCache:
         self._announce(Change(key, None, previous, revision, time.monotonic()))
 
     def _announce(self, change: Change) -> None:
+        for listener in self.listeners:
+            listener(change)
         window = self._window
         window.append(change)
         while len(window) > WINDOW_MIN and (len(window) > WINDOW_MAX or window[0].at < change.at - WINDOW_SECONDS):

@@ -6,7 +6,7 @@ from typing import Any
 from apimachinery import errors, meta
 from apimachinery.errors import FieldError, StatusError
 from apiserver.authentication.user import User
-from apiserver.authorization.authorizer import Action
+from apiserver.authorization import Action
 from apiserver.context import Context
 from apiserver.handlers import decode
 from apiserver.request import Request
@@ -99,11 +99,25 @@ async def _decide(request: Request, context: Context, review: Object, user: User
             subresource=resource.get("subresource", ""),
             namespace=resource.get("namespace", ""),
             name=resource.get("name", ""),
+            field_selector=_field_selector(resource.get("fieldSelector") or {}),
         )
     else:
         action = Action(verb=(other or {}).get("verb", ""), path=(other or {}).get("path", ""))
     allowed, reason = context.authorizer.decide(user, action)
     return {"allowed": allowed, **({"reason": reason} if reason else {})}
+
+
+def _field_selector(selector: Object) -> str:
+    """As it would stand in a query; requirements are ``In`` one value or ``NotIn`` one, for fields know no others."""
+    if "requirements" not in selector:
+        return str(selector.get("rawSelector") or "")
+    terms = []
+    for requirement in selector["requirements"] or ():
+        values: list[str] = requirement.get("values") or []
+        if len(values) == 1 and requirement.get("operator") in ("In", "NotIn"):
+            sign = "=" if requirement["operator"] == "In" else "!="
+            terms.append(f"{requirement.get('key', '')}{sign}{values[0]}")
+    return ",".join(terms)
 
 
 async def _rules(request: Request, context: Context, review: Object) -> Object:

@@ -1,0 +1,217 @@
+"""One ClusterRole for each of upstream's controllers, bound to the service account of its name in kube-system."""
+
+from apiserver.authorization.defaults import EVENTS, READ, Bound, Role, may
+from apiserver.authorization.rules import Rule
+
+_PREFIX = "system:controller:"
+_APPS = "apps extensions"
+_POD_MAKER = may("create delete list patch watch", "pods")
+
+_RULES: dict[str, tuple[Rule, ...]] = {
+    "attachdetach-controller": (
+        may("list watch", "persistentvolumeclaims persistentvolumes"),
+        may(READ, "nodes"),
+        may("patch update", "nodes/status"),
+        may("list watch", "pods"),
+        EVENTS,
+        may("create delete get list watch", "volumeattachments", "storage.k8s.io"),
+        may(READ, "csidrivers", "storage.k8s.io"),
+        may(READ, "csinodes", "storage.k8s.io"),
+    ),
+    "clusterrole-aggregation-controller": (
+        may("escalate get list patch update watch", "clusterroles", "rbac.authorization.k8s.io"),
+    ),
+    "cronjob-controller": (
+        may("get list update watch", "cronjobs", "batch"),
+        may("create delete get list patch update watch", "jobs", "batch"),
+        may("update", "cronjobs/status", "batch"),
+        may("update", "cronjobs/finalizers", "batch"),
+        may("delete list watch", "pods"),
+        EVENTS,
+    ),
+    "daemon-set-controller": (
+        may(READ, "daemonsets", _APPS),
+        may("update", "daemonsets/status", _APPS),
+        may("update", "daemonsets/finalizers", _APPS),
+        may("list watch", "nodes"),
+        _POD_MAKER,
+        may("create", "pods/binding"),
+        may("create delete get list patch update watch", "controllerrevisions", "apps"),
+        EVENTS,
+    ),
+    "deployment-controller": (
+        may("get list update watch", "deployments", _APPS),
+        may("update", "deployments/status", _APPS),
+        may("update", "deployments/finalizers", _APPS),
+        may("create delete get list patch update watch", "replicasets", _APPS),
+        may("get list update watch", "pods"),
+        EVENTS,
+    ),
+    "disruption-controller": (
+        may(READ, "deployments", _APPS),
+        may(READ, "replicasets", _APPS),
+        may(READ, "replicationcontrollers"),
+        may(READ, "poddisruptionbudgets", "policy"),
+        may(READ, "statefulsets", "apps"),
+        may("update", "poddisruptionbudgets/status", "policy"),
+        may("patch update", "pods/status"),
+        may("get", "*/scale", "*"),
+        EVENTS,
+    ),
+    "endpoint-controller": (
+        may(READ, "pods services"),
+        may("create delete get list update watch", "endpoints"),
+        may("create", "endpoints/restricted"),
+        EVENTS,
+    ),
+    "endpointslice-controller": (
+        may(READ, "nodes pods services"),
+        may("update", "services/finalizers"),
+        may("create delete get list update watch", "endpointslices", "discovery.k8s.io"),
+        EVENTS,
+    ),
+    "endpointslicemirroring-controller": (
+        may(READ, "endpoints services"),
+        may("update", "services/finalizers"),
+        may("update", "endpoints/finalizers"),
+        may("create delete get list update watch", "endpointslices", "discovery.k8s.io"),
+        EVENTS,
+    ),
+    "expand-controller": (
+        may("get list patch update watch", "persistentvolumes"),
+        may("patch update", "persistentvolumeclaims/status"),
+        may(READ, "persistentvolumeclaims"),
+        EVENTS,
+        may("get", "services"),
+    ),
+    "ephemeral-volume-controller": (
+        may(READ, "pods"),
+        may("update", "pods/finalizers"),
+        may("create get list watch", "persistentvolumeclaims"),
+        EVENTS,
+    ),
+    "generic-garbage-collector": (may("delete get list patch update watch", "*", "*"), EVENTS),
+    "horizontal-pod-autoscaler": (
+        may(READ, "horizontalpodautoscalers", "autoscaling"),
+        may("update", "horizontalpodautoscalers/status", "autoscaling"),
+        may("get update", "*/scale", "*"),
+        may("list watch", "pods"),
+        may("list watch", "pods", "metrics.k8s.io"),
+        may(READ, "*", "custom.metrics.k8s.io"),
+        may(READ, "*", "external.metrics.k8s.io"),
+        EVENTS,
+    ),
+    "job-controller": (
+        may("get list patch update watch", "jobs", "batch"),
+        may("update", "jobs/status", "batch"),
+        may("update", "jobs/finalizers", "batch"),
+        _POD_MAKER,
+        EVENTS,
+    ),
+    "namespace-controller": (
+        may("delete get list watch", "namespaces"),
+        may("update", "namespaces/finalize namespaces/status"),
+        may("delete deletecollection get list watch", "*", "*"),
+    ),
+    "node-controller": (
+        may("delete get list patch update watch", "nodes"),
+        may("patch update", "nodes/status"),
+        may("patch update", "pods/status"),
+        may("delete get list watch", "pods"),
+        EVENTS,
+    ),
+    "persistent-volume-binder": (
+        may("create delete get list update watch", "persistentvolumes"),
+        may("update", "persistentvolumes/status"),
+        may("get list update watch", "persistentvolumeclaims"),
+        may("update", "persistentvolumeclaims/status"),
+        may("create delete get list watch", "pods"),
+        may(READ, "storageclasses", "storage.k8s.io"),
+        may("list watch", "nodes"),
+        EVENTS,
+        may("watch", "events"),
+        may("get", "services"),
+    ),
+    "pod-garbage-collector": (
+        may("delete list watch", "pods"),
+        may(READ, "nodes"),
+        may("patch", "pods/status"),
+    ),
+    "replicaset-controller": (
+        may("get list update watch", "replicasets", _APPS),
+        may("update", "replicasets/status", _APPS),
+        may("update", "replicasets/finalizers", _APPS),
+        _POD_MAKER,
+        EVENTS,
+    ),
+    "replication-controller": (
+        may("get list update watch", "replicationcontrollers"),
+        may("update", "replicationcontrollers/status"),
+        may("update", "replicationcontrollers/finalizers"),
+        _POD_MAKER,
+        EVENTS,
+    ),
+    "resourcequota-controller": (may("list watch", "*", "*"), may("update", "resourcequotas/status"), EVENTS),
+    "route-controller": (may("list watch", "nodes"), may("patch", "nodes/status"), EVENTS),
+    "service-account-controller": (may("create", "serviceaccounts"), EVENTS),
+    "service-controller": (
+        may(READ, "services"),
+        may("patch update", "services/status"),
+        may("list watch", "nodes"),
+        EVENTS,
+    ),
+    "service-cidrs-controller": (
+        may("get list patch update watch", "servicecidrs", "networking.k8s.io"),
+        may("patch update", "servicecidrs/finalizers", "networking.k8s.io"),
+        may("patch update", "servicecidrs/status", "networking.k8s.io"),
+        may(READ, "ipaddresses", "networking.k8s.io"),
+        EVENTS,
+    ),
+    "statefulset-controller": (
+        may("list watch", "pods"),
+        may(READ, "statefulsets", "apps"),
+        may("update", "statefulsets/status", "apps"),
+        may("update", "statefulsets/finalizers", "apps"),
+        may("create delete get patch update", "pods"),
+        may("create delete get list patch update watch", "controllerrevisions", "apps"),
+        may("create get list watch", "persistentvolumeclaims"),
+        may("delete update", "persistentvolumeclaims"),
+        may("update", "pods/finalizers"),
+        EVENTS,
+    ),
+    "ttl-controller": (may("list patch update watch", "nodes"), EVENTS),
+    "certificate-controller": (
+        may("delete get list watch", "certificatesigningrequests", "certificates.k8s.io"),
+        may("update", "certificatesigningrequests/approval certificatesigningrequests/status", "certificates.k8s.io"),
+        may("approve", "signers", "certificates.k8s.io", "kubernetes.io/kube-apiserver-client-kubelet"),
+        may(
+            "sign",
+            "signers",
+            "certificates.k8s.io",
+            "kubernetes.io/kube-apiserver-client kubernetes.io/kube-apiserver-client-kubelet "
+            "kubernetes.io/kubelet-serving kubernetes.io/legacy-unknown",
+        ),
+        may("create", "subjectaccessreviews", "authorization.k8s.io"),
+        EVENTS,
+    ),
+    "pvc-protection-controller": (
+        may("get list update watch", "persistentvolumeclaims"),
+        may(READ, "pods"),
+        EVENTS,
+    ),
+    "pv-protection-controller": (may("get list update watch", "persistentvolumes"), EVENTS),
+    "ttl-after-finished-controller": (may("delete get list watch", "jobs", "batch"), EVENTS),
+    "root-ca-cert-publisher": (may("create update", "configmaps"), EVENTS),
+    "validatingadmissionpolicy-status-controller": (
+        may(READ, "validatingadmissionpolicies", "admissionregistration.k8s.io"),
+        may("get patch update", "validatingadmissionpolicies/status", "admissionregistration.k8s.io"),
+        EVENTS,
+    ),
+    "legacy-service-account-token-cleaner": (
+        may("get", "configmaps", names="kube-apiserver-legacy-service-account-token-tracking"),
+        may("delete patch", "secrets"),
+    ),
+}
+
+ROLES = tuple(Role(_PREFIX + name, rules) for name, rules in _RULES.items())
+BINDINGS = tuple(Bound(_PREFIX + name, (f"kube-system/{name}",)) for name in _RULES)
