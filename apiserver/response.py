@@ -19,17 +19,25 @@ Headers = Iterable[tuple[bytes, bytes]]
 class Response:
     """A whole answer in memory."""
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    __slots__ = ("body", "caching", "content_type", "headers", "status")
 
-    def __init__(self, body: bytes, status: int = 200, content_type: bytes = JSON, headers: Headers = ()) -> None:
+    def __init__(
+        self,
+        body: bytes,
+        status: int = 200,
+        content_type: bytes = JSON,
+        headers: Headers = (),
+        caching: tuple[bytes, bytes] = _NO_CACHE,
+    ) -> None:
         self.body = body
         self.status = status
         self.content_type = content_type
         self.headers = headers
+        self.caching = caching
 
     async def send(self, request: Request) -> None:
         body = self.body
-        headers = [_NO_CACHE, (b"content-type", self.content_type), *self.headers]
+        headers = [self.caching, (b"content-type", self.content_type), *self.headers]
         if request.warnings:
             headers += [(b"warning", _warning(text)) for text in dict.fromkeys(request.warnings)]
         if len(body) >= GZIP_FROM and "gzip" in request.header(b"accept-encoding"):
