@@ -71,6 +71,12 @@ LOOPS: tuple[Entry, ...] = (
     Entry("node-lifecycle-controller", "nodelifecycle:NodeLifecycleLoop", ("v1/nodes",), "nodelifecycle"),
     Entry("taint-eviction-controller", "tainteviction:TaintEvictionLoop", ("v1/nodes",), "taint-eviction"),
     Entry("pod-garbage-collector-controller", "podgc:PodGcLoop", ("v1/pods",), "podgc"),
+    Entry(
+        "clusterrole-aggregation-controller",
+        "clusterroleaggregation:ClusterRoleAggregationLoop",
+        ("rbac.authorization.k8s.io/v1/clusterroles",),
+        "clusterrole-aggregation",
+    ),
     Entry("garbage-collector-controller", "garbagecollector.loop:GarbageCollectorLoop", (), "garbagecollector"),
 )
 
