@@ -4,6 +4,7 @@ from apimachinery.resources import RESOURCES, lookup
 from apiserver.admission import Chain, Plugin
 from apiserver.admission.certificates import CertificateRequestor
 from apiserver.admission.namespaces import NamespaceLifecycle
+from apiserver.admission.noderestriction import NodeRestriction
 from apiserver.admission.priority import Priority
 from apiserver.admission.serviceaccounts import ServiceAccounts
 from apiserver.admission.taints import DefaultTolerationSeconds, TaintNodesByCondition
@@ -63,6 +64,7 @@ def _admission(context: Context) -> Chain:
     plugins: dict[str, Plugin] = {
         "NamespaceLifecycle": NamespaceLifecycle(context.cacher, context.store),
         "ServiceAccount": ServiceAccounts(context),
+        "NodeRestriction": NodeRestriction(context),
         "TaintNodesByCondition": TaintNodesByCondition(),
         "Priority": Priority(context),
         "DefaultTolerationSeconds": DefaultTolerationSeconds(),
@@ -71,6 +73,8 @@ def _admission(context: Context) -> Chain:
         if name not in plugins:
             raise ValueError(f"--disable-admission-plugins: {name} is none of {', '.join(plugins)}")
         del plugins[name]
+    if not context.authorizer.restricts_nodes:
+        plugins.pop("NodeRestriction", None)
     found = [*plugins.values(), CertificateRequestor()]
     if context.authorizer.uses_roles:
         from apiserver.authorization.escalation import Escalation

@@ -57,6 +57,10 @@ class Authorizer:
     def uses_roles(self) -> bool:
         return "RBAC" in self.modes
 
+    @property
+    def restricts_nodes(self) -> bool:
+        return self._node is not None
+
     # --- deciding
 
     def check(self, request: Request) -> None:

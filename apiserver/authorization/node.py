@@ -72,10 +72,10 @@ class PodGraph:
             yield key.partition("/")[0], found
 
 
-def references(pod: Object) -> References:
-    """What a kubelet has to read to run a pod. A mirror pod names nothing: its kubelet wrote it."""
+def references(pod: Object, *, mirror_too: bool = False) -> References:
+    """What a kubelet has to read to run a pod. A mirror pod counts for nothing: its kubelet wrote it."""
     metadata, spec = pod["metadata"], pod.get("spec") or {}
-    if "kubernetes.io/config.mirror" in (metadata.get("annotations") or {}):
+    if not mirror_too and "kubernetes.io/config.mirror" in (metadata.get("annotations") or {}):
         return frozenset()
     found: set[tuple[str, str | None]] = {("serviceaccounts", spec.get("serviceAccountName"))}
     found.update(("secrets", s.get("name")) for s in spec.get("imagePullSecrets") or ())

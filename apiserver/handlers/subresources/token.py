@@ -4,6 +4,7 @@ from typing import Any
 
 from apimachinery import errors, meta
 from apimachinery.errors import FieldError
+from apiserver.admission.noderestriction import check_token
 from apiserver.context import Context
 from apiserver.handlers import decode
 from apiserver.handlers.endpoint import Endpoint
@@ -28,6 +29,8 @@ async def create(request: Request, endpoint: Endpoint, context: Context) -> Resp
     seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
     _check(endpoint, info.name, seconds)
     bound, node = await _bound(context, account, spec.get("boundObjectRef"))
+    if context.authorizer.restricts_nodes:
+        check_token(request.user, endpoint.resource, info.name, spec.get("boundObjectRef"), bound)
     if not context.tokens.enabled:
         raise errors.not_found(endpoint.resource, info.name)
     token, expires = context.tokens.sign(account, audiences=audiences, seconds=seconds, bound=bound, node=node)

@@ -318,6 +318,27 @@ async def test_a_kubelet_reads_the_secrets_of_its_own_pods(enforcing: ApiServer)
     assert (await node("GET", "/api/v1/pods")).status_code == 403
 
 
+async def test_a_kubelet_takes_no_identity_but_that_of_its_pods(enforcing: ApiServer) -> None:
+    admin = Caller(enforcing)
+    node = Caller(enforcing, **{"impersonate-user": "system:node:n3", "impersonate-group": "system:nodes"})
+    await made(admin, "/api/v1/namespaces", {"metadata": {"name": "tokens"}})
+    accounts, pods = "/api/v1/namespaces/tokens/serviceaccounts", "/api/v1/namespaces/tokens/pods"
+    for name in ("mine", "admin"):
+        await made(admin, accounts, {"metadata": {"name": name}})
+    spec: Object = {"containers": [{"name": "c", "image": "x"}], "nodeName": "n3"}
+    pod = await made(admin, pods, {"metadata": {"name": "p"}, "spec": {**spec, "serviceAccountName": "mine"}})
+    reference = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod["metadata"]["uid"]}
+    await made(node, f"{accounts}/mine/token", {"spec": {"boundObjectRef": reference}})
+    answer = await node("POST", f"{accounts}/mine/token", {"spec": {}})
+    assert answer.status_code == 403
+    assert "not bound to a pod" in answer.json()["message"]
+    answer = await node("POST", f"{accounts}/admin/token", {"spec": {"boundObjectRef": reference}})
+    assert "no relationship found" in answer.json()["message"]
+    answer = await node("POST", pods, {"metadata": {"name": "q"}, "spec": {**spec, "serviceAccountName": "admin"}})
+    assert answer.status_code == 403
+    assert "can only create mirror pods" in answer.json()["message"]
+
+
 # --- the defaults
 
 
