@@ -9,11 +9,19 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """kubectl keeps what a server said of itself by its address, and here many servers have the same one, one after the other."""
+    folder = tempfile.mkdtemp(prefix="mk8s-kubectl-cache-")
+    os.environ["KUBECACHEDIR"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
