@@ -12,11 +12,13 @@ from tests.e2e.running import ROOT, Running
 
 
 def acceptance_script() -> Path | None:
-    """The black-box acceptance test, which lives beside the repository: ``$MK8S_SMOKE`` or ``../shared/acceptance``."""
+    """The black-box acceptance test: ``$MK8S_SMOKE``, or ``../shared/acceptance/smoke.py`` seen from this clone or its origin."""
     if os.environ.get("MK8S_SMOKE"):
         return Path(os.environ["MK8S_SMOKE"])
-    for parent in ROOT.parents:
-        beside = parent / "shared" / "acceptance" / "smoke.py"
+    asked = ["git", "-C", str(ROOT), "config", "--get", "remote.origin.url"]
+    origin = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip().removeprefix("file://")
+    for clone in (ROOT, *([Path(origin)] if origin.startswith("/") else [])):
+        beside = clone.parent / "shared" / "acceptance" / "smoke.py"
         if beside.exists():
             return beside
     return None
