@@ -19,8 +19,9 @@ async def serve(options: Options) -> int:
     from apiserver import bootstrap
     from apiserver.app import App
     from apiserver.build import build_context
-    from apiserver.server import build, listen
+    from apiserver.server import build
     from apiserver.storage.compactor import Compactor
+    from componentbase.connection import listen
 
     try:
         context = build_context(options)

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
-import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from apiserver.authentication.user import User
+from componentbase import connection
 
 log = logging.getLogger(__name__)
 #: Upstream's limit for a request's head.
@@ -27,11 +27,9 @@ _KEEP_ALIVE_SECONDS = 180
 #: At the end: how long requests may still take, and how long their last bytes.
 _GRACE_SECONDS, _LAST_WRITE_SECONDS = 5.0, 0.05
 _NOT_READ = object()
-#: What an upgrading client may send before it is answered.
-_MAX_EARLY_BYTES = 1 << 20
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(connection.Protocol):
     """One connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -39,11 +37,7 @@ class Protocol(HttpToolsProtocol):
         self._user: Any = _NOT_READ
         self._lost: list[Callable[[], None]] = []
         self._head_bytes = 0
-        self._tunnel: Callable[[bytes], None] | None = None
         self._writable: Callable[[], None] | None = None
-        self._upgrading = False
-        self._early = b""
-        self._received = asyncio.Event()
 
     # --- answers
 
@@ -91,53 +85,6 @@ class Protocol(HttpToolsProtocol):
         if self._writable is not None:
             self._writable()
 
-    # --- upgraded connections
-
-    def data_received(self, data: bytes) -> None:
-        if self._tunnel is not None:
-            self._tunnel(data)
-            self._received.set()
-            return
-        if self._upgrading:
-            self._early += data
-            if len(self._early) > _MAX_EARLY_BYTES:
-                self.transport.pause_reading()
-            return
-        self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # What follows the head belongs to the other protocol; the handler decides whether there is one.
-            self._upgrading = True
-            self._early = data[upgrade.args[0] :]
-            if self.cycle is not None:
-                self.cycle.keep_alive = False
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
-
-    def take_over(self, receive: Callable[[bytes], None], lost: Callable[[], None]) -> asyncio.Transport:
-        """The connection leaves HTTP: what the client sends goes to ``receive``, the caller writes to the transport."""
-        self.cycle.response_started = self.cycle.response_complete = True
-        self._tunnel = receive
-        early, self._early = self._early, b""
-        if early:
-            receive(early)
-        self.transport.resume_reading()
-        self.on_lost(lost)
-        return self.transport
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what was written."""
-        if self.flow.write_paused:
-            await self.flow.drain()
-        if self.transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-
-    async def received(self) -> None:
-        """Wait until the client sends more through a tunnel."""
-        self._received.clear()
-        await self._received.wait()
-
     # --- requests
 
     def user(self, read: Callable[[Any], User | None]) -> User | None:
@@ -163,7 +110,6 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
         self._lost = []
         self._head_bytes = 0
 
@@ -184,13 +130,8 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
 
-class Server(uvicorn.Server):
-    """``stop`` ends it."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._stop = asyncio.Event()
-        self.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # the process's own
+class Server(connection.Server):
+    """Tells the time in its answers, and shuts down in order."""
 
     async def main_loop(self) -> None:
         """uvicorn looks ten times a second whether to exit; an idle API server should sleep."""
@@ -207,32 +148,16 @@ class Server(uvicorn.Server):
         for listener in sockets or ():
             listener.close()
         state = self.server_state
-        for connection in list(state.connections):
-            connection.shutdown()
+        for open_one in list(state.connections):
+            open_one.shutdown()
         if state.tasks:
             await asyncio.wait(state.tasks, timeout=_GRACE_SECONDS)
         for task in state.tasks:
             task.cancel()
         # One turn of the loop for what has just been written.
         await asyncio.sleep(_LAST_WRITE_SECONDS)
-        for connection in list(state.connections):
-            connection.transport.abort()
-
-    def stop(self) -> None:
-        self.should_exit = True
-        self._stop.set()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; OSError names the address when it is taken."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return listener
+        for open_one in list(state.connections):
+            open_one.transport.abort()
 
 
 def build(app: Any, cert_file: str, key_file: str, client_ca_file: str) -> Server:

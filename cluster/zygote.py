@@ -38,6 +38,7 @@ FIRST = (
     "email.utils",
     "uvicorn",
     "uvicorn.protocols.http.httptools_impl",
+    "componentbase.connection",
     "componentbase.flags",
     "componentbase.logs",
     "componentbase.process",

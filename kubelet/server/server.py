@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from componentbase.connection import listen
 from kubelet.cri.api import ContainerState
 from kubelet.server import connection, stats, streams
 from kubelet.server.logs import BadOptions, LogOptions
@@ -48,7 +49,7 @@ class KubeletServer:
         options = self._kubelet.options
         if not options.client_ca_file and options.address not in ("127.0.0.1", "::1"):
             log.warning("no --client-ca-file: only health is served, to nobody else can be told who asks")
-        listener = connection.listen(options.address, options.port)
+        listener = listen(options.address, options.port)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="server")
 
     async def wait(self) -> None:
@@ -56,7 +57,7 @@ class KubeletServer:
         await asyncio.shield(self._task)  # stop() lets it shut down in order
 
     async def stop(self) -> None:
-        self._server.end()
+        self._server.stop()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 #: What the kubelet must see of the client's request: the upgrade and nothing of the client's credentials.
 _PASSED = ("connection", "upgrade", "x-stream-protocol-version")
 _CHUNK = 64 * 1024
-_HIGH_WATER = 256 * 1024
 
 
 async def execute(request: Request, endpoint: Endpoint, context: Context) -> None:
@@ -94,33 +93,23 @@ async def _join(
 
 async def splice(request: Request, answer: KubeletAnswer) -> None:
     """Joins the client's connection with the kubelet's until either side is done."""
-    connection = request.scope["connection"]
-    writer = answer.writer
-    writer.transport.set_write_buffer_limits(high=_HIGH_WATER)
-    client = connection.take_over(writer.write, writer.close)
-    resume = asyncio.create_task(_throttle(connection, writer), name="tunnel to kubelet")
+    reader, writer = request.scope["connection"].take_over()
+    writer.write(answer.head)
+    ways = [asyncio.create_task(_copy(*way)) for way in ((answer.reader, writer), (reader, answer.writer))]
     try:
-        client.write(answer.head)
-        while data := await answer.reader.read(_CHUNK):
-            client.write(data)
-            await connection.drain()
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        writer.close()
+        answer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
     except OSError as error:
         log.debug("tunnel ended: %s", error)
-    finally:
-        resume.cancel()
-        writer.close()
-        client.close()
-
-
-async def _throttle(connection: object, writer: asyncio.StreamWriter) -> None:
-    """Stops reading from a client that sends faster than the kubelet takes."""
-    transport = connection.transport  # type: ignore[attr-defined]
-    while not writer.is_closing():
-        if writer.transport.get_write_buffer_size() > _HIGH_WATER:
-            transport.pause_reading()
-            try:
-                await writer.drain()
-            except OSError:
-                return
-            transport.resume_reading()
-        await connection.received()  # type: ignore[attr-defined]
