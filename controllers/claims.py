@@ -70,8 +70,45 @@ async def ensure_alive(owners: ResourceClient, owner: Object) -> None:
         raise OwnerChanged(f"{owner['kind']} {meta.key(owner)} is being deleted or was replaced")
 
 
-async def adopt(dependents: ResourceClient, owner: Object, obj: Object) -> bool:
-    """Whether it is ours now; it may have vanished meanwhile."""
+async def settle(
+    found: Claims[T],
+    owner: Object,
+    *,
+    owners: ResourceClient,
+    dependents: ResourceClient,
+    object_of: Callable[[T], Object],
+    claimant: Callable[[Object], T],
+) -> list[T]:
+    """Releases and adopts as ``found`` says; gives what the owner has then, the adopted ones as the server has them now."""
+    for one in found.release:
+        await release(dependents, owner, object_of(one))
+    if found.adopt:
+        await ensure_alive(owners, owner)
+        adopted = [await adopt(dependents, owner, object_of(one)) for one in found.adopt]
+        found.keep += [claimant(obj) for obj in adopted if obj is not None]
+    return found.keep
+
+
+async def claim_objects(
+    owner: Object,
+    selector: Selector,
+    owned: Iterable[Object],
+    orphans: Iterable[Object],
+    *,
+    owners: ResourceClient,
+    dependents: ResourceClient,
+) -> list[Object]:
+    """`claim` and `settle` for plain objects."""
+    found = claim(
+        selector, owned, orphans, owner_deleting=meta.is_deleting(owner), labels=meta.labels, deleting=meta.is_deleting
+    )
+    return await settle(
+        found, owner, owners=owners, dependents=dependents, object_of=lambda one: one, claimant=lambda one: one
+    )
+
+
+async def adopt(dependents: ResourceClient, owner: Object, obj: Object) -> Object | None:
+    """The object now that it is ours; None if it has vanished meanwhile."""
     patch = {"metadata": {"ownerReferences": [meta.controller_reference(owner)], "uid": meta.uid(obj)}}
     return await _patch(dependents, obj, patch)
 
@@ -81,12 +118,13 @@ async def release(dependents: ResourceClient, owner: Object, obj: Object) -> Non
     await _patch(dependents, obj, {"metadata": {"ownerReferences": gone, "uid": meta.uid(obj)}})
 
 
-async def _patch(dependents: ResourceClient, obj: Object, patch: Object) -> bool:
+async def _patch(dependents: ResourceClient, obj: Object, patch: Object) -> Object | None:
     try:
-        await dependents.patch(meta.name(obj), patch, meta.namespace(obj) or None, content_type=STRATEGIC_MERGE_PATCH)
+        return await dependents.patch(
+            meta.name(obj), patch, meta.namespace(obj) or None, content_type=STRATEGIC_MERGE_PATCH
+        )
     except ApiError as error:
         # Gone, or replaced by another of the same name (the uid no longer fits): no longer our business.
         if error.not_found or error.code == 422:
-            return False
+            return None
         raise
-    return True

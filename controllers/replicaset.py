@@ -204,12 +204,14 @@ class ReplicaSetLoop(Loop):
             labels=lambda pod: pod.labels,
             deleting=lambda pod: not pod.active,
         )
-        for pod in found.release:
-            await claims.release(self.pods_api, owner, pod.object)
-        if found.adopt:
-            await claims.ensure_alive(self.api, owner)
-            found.keep += [pod for pod in found.adopt if await claims.adopt(self.pods_api, owner, pod.object)]
-        return found.keep
+        return await claims.settle(
+            found,
+            owner,
+            owners=self.api,
+            dependents=self.pods_api,
+            object_of=lambda pod: pod.object,
+            claimant=Pod,
+        )
 
     async def _create(self, key: str, owner: Object, count: int) -> Exception | None:
         self.expectations.expect_creations(key, count)

@@ -129,20 +129,14 @@ class DaemonSetLoop(Loop):
             self.queue.add_after(key, min(later) + 0.01)
 
     async def _claim(self, owner: Object) -> list[Object]:
-        found = claims.claim(
+        return await claims.claim_objects(
+            owner,
             _selector(owner),
             [p.object for p in self.pods.owned_by(meta.uid(owner))],
             [p.object for p in self.pods.orphans(meta.namespace(owner))],
-            owner_deleting=meta.is_deleting(owner),
-            labels=meta.labels,
-            deleting=meta.is_deleting,
+            owners=self.api,
+            dependents=self.pods_api,
         )
-        for pod in found.release:
-            await claims.release(self.pods_api, owner, pod)
-        if found.adopt:
-            await claims.ensure_alive(self.api, owner)
-            found.keep += [pod for pod in found.adopt if await claims.adopt(self.pods_api, owner, pod)]
-        return found.keep
 
     async def _carry_out(self, key: str, owner: Object, plan: Plan, revision: Object) -> Exception | None:
         for pod in plan.failed:

@@ -4,7 +4,6 @@ from typing import Any
 
 from apimachinery import meta, selectors
 from controllers import claims
-from controllers.claims import Claims
 from controllers.deployment import status, template
 from controllers.deployment.plan import Plan, reconcile
 from controllers.loop import Context, Loop
@@ -79,23 +78,14 @@ class DeploymentLoop(Loop):
             self.queue.add_after(key, plan.recheck_after)
 
     async def _claim(self, deployment: Object) -> list[Object]:
-        found: Claims[Object] = claims.claim(
+        return await claims.claim_objects(
+            deployment,
             _selector(deployment),
             self.sets.by_index("deployment", meta.uid(deployment)),
             self.sets.by_index("deployment", f"/{meta.namespace(deployment)}"),
-            owner_deleting=meta.is_deleting(deployment),
-            labels=meta.labels,
-            deleting=meta.is_deleting,
+            owners=self.api,
+            dependents=self.sets_api,
         )
-        for rs in found.release:
-            await claims.release(self.sets_api, deployment, rs)
-        if found.adopt:
-            await claims.ensure_alive(self.api, deployment)
-            for rs in found.adopt:
-                if await claims.adopt(self.sets_api, deployment, rs):
-                    # As it is now: the plan may write it again.
-                    found.keep.append(await self.sets_api.get(meta.name(rs), meta.namespace(rs)))
-        return found.keep
 
     def _old_pods_running(self, deployment: Object, sets: list[Object]) -> bool:
         wanted = deployment["spec"]["template"]

@@ -115,20 +115,14 @@ class JobLoop(Loop):
             raise error
 
     async def _claim(self, job: Object) -> list[Object]:
-        found = claims.claim(
+        return await claims.claim_objects(
+            job,
             _selector(job),
             [p.object for p in self.pods.owned_by(meta.uid(job))],
             [p.object for p in self.pods.orphans(meta.namespace(job))],
-            owner_deleting=meta.is_deleting(job),
-            labels=meta.labels,
-            deleting=meta.is_deleting,
+            owners=self.api,
+            dependents=self.pods_api,
         )
-        for pod in found.release:
-            await claims.release(self.pods_api, job, pod)
-        if found.adopt:
-            await claims.ensure_alive(self.api, job)
-            found.keep += [pod for pod in found.adopt if await claims.adopt(self.pods_api, job, pod)]
-        return found.keep
 
     async def _carry_out(self, key: str, job: Object, plan: Plan) -> Exception | None:
         if _differs(job.get("status") or {}, plan.status):

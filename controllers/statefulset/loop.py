@@ -84,7 +84,8 @@ class StatefulSetLoop(Loop):
         await self.revisions.truncate(owner, self.revisions.history(owner), live)
 
     async def _claim(self, owner: Object) -> list[Object]:
-        found = claims.claim(
+        return await claims.claim_objects(
+            owner,
             _selector(owner),
             [p.object for p in self.pods.owned_by(meta.uid(owner))],
             [
@@ -92,16 +93,9 @@ class StatefulSetLoop(Loop):
                 for p in self.pods.orphans(meta.namespace(owner))
                 if identity.ordinal_of(owner, p.object) is not None
             ],
-            owner_deleting=meta.is_deleting(owner),
-            labels=meta.labels,
-            deleting=meta.is_deleting,
+            owners=self.api,
+            dependents=self.pods_api,
         )
-        for pod in found.release:
-            await claims.release(self.pods_api, owner, pod)
-        if found.adopt:
-            await claims.ensure_alive(self.api, owner)
-            found.keep += [pod for pod in found.adopt if await claims.adopt(self.pods_api, owner, pod)]
-        return found.keep
 
     async def _carry_out(self, owner: Object, plan: Plan, revisions: dict[str, Object]) -> None:
         for ordinal, revision in plan.create:
