@@ -1,7 +1,8 @@
 """gRPC around the services: which path is which method, and how a refusal becomes a status."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from etcd_raft.mvcc.errors import StoreError
@@ -10,12 +11,20 @@ from etcd_raft.server import services
 from etcd_raft.server.access import Auth, check_permission, identify
 from etcd_raft.server.config import ServerConfig, address
 from etcd_raft.server.member import Member
-from etcd_raft.server.watching import WatchService
+from etcd_raft.server.watching import Duplex, WatchService
 
 log = logging.getLogger(__name__)
 
 # What a message may weigh beyond the request in it, as etcd allows.
 _OVERHEAD = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a call besides its messages: its metadata, and the name in the client's certificate, if any."""
+
+    metadata: Mapping[str, str]
+    common_name: str = ""
 
 
 class Api:
@@ -116,6 +125,47 @@ class Api:
         if self._server is not None:
             await self._server.stop(grace)
 
+    def streams(self) -> dict[str, dict[str, Callable[[Duplex, Call], Awaitable[None]]]]:
+        """Service -> method -> handler of the methods that are a stream in either direction."""
+        return {
+            "etcdserverpb.Watch": {"Watch": self._watch},
+            "etcdserverpb.Lease": {"LeaseKeepAlive": self._keep_alive},
+            "etcdserverpb.Maintenance": {"Snapshot": self._snapshot},
+        }
+
+    async def unary_call(self, name: str, run: Callable[[Any], Any], request: Any, call: Call) -> bytes:
+        """One call of ``service/method``, by whatever wire it came."""
+        self.requests[name] = self.requests.get(name, 0) + 1
+        method = name.partition("/")[2]
+        if self.member.state.auth.enabled and method != "Authenticate":
+            self.identify(call)
+            check_permission(self.member, method, request)
+        reply: bytes = await run(request)
+        return reply
+
+    def identify(self, call: Call) -> None:
+        """Note who is asking, for the rest of this task."""
+        token = call.metadata.get("token") or call.metadata.get("authorization")
+        identify(self.member, token, call.common_name)
+
+    async def _watch(self, duplex: Duplex, call: Call) -> None:
+        self.identify(call)
+        await self.watch.serve(duplex, call.metadata.get("hasleader") == "true")
+
+    async def _keep_alive(self, duplex: Duplex, call: Call) -> None:
+        while (data := await duplex.receive()) is not None:
+            await duplex.send(await self.leases.keep_alive(pb.LeaseKeepAliveRequest.FromString(data)))
+
+    async def _snapshot(self, duplex: Duplex, call: Call) -> None:
+        request = pb.SnapshotRequest.FromString(await duplex.receive() or b"")
+        if self.member.state.auth.enabled:
+            self.identify(call)
+            check_permission(self.member, "Snapshot", request)
+        async for part in self.maintenance.snapshot():
+            await duplex.send(part)
+
+    # ---- how grpc carries them
+
     def _handlers(self, grpc: Any) -> dict[str, dict[str, Any]]:
         handlers: dict[str, dict[str, Any]] = {}
         for service, methods in self.unary().items():
@@ -125,75 +175,40 @@ class Api:
                 )
                 for method, (request_type, run) in methods.items()
             }
-        handlers["etcdserverpb.Watch"] = {"Watch": grpc.stream_stream_rpc_method_handler(self._watch(grpc), None, None)}
-        handlers["etcdserverpb.Lease"]["LeaseKeepAlive"] = grpc.stream_stream_rpc_method_handler(
-            self._keep_alive(grpc), pb.LeaseKeepAliveRequest.FromString, None
-        )
-        handlers["etcdserverpb.Maintenance"]["Snapshot"] = grpc.unary_stream_rpc_method_handler(
-            self._snapshot(grpc), pb.SnapshotRequest.FromString, None
-        )
+        for service, streams in self.streams().items():
+            for method, handle in streams.items():
+                handlers.setdefault(service, {})[method] = grpc.stream_stream_rpc_method_handler(
+                    self._stream(grpc, handle), None, None
+                )
         handlers["grpc.health.v1.Health"] = {"Check": grpc.unary_unary_rpc_method_handler(self._health, None, None)}
         return handlers
 
     def _unary(self, grpc: Any, name: str, run: Callable[[Any], Any]) -> Any:
-        counts, auth, method = self.requests, self.member.state.auth, name.partition("/")[2]
-
         async def handle(request: Any, context: Any) -> bytes:
-            counts[name] = counts.get(name, 0) + 1
             try:
-                if auth.enabled and method != "Authenticate":
-                    self._identify(context)
-                    check_permission(self.member, method, request)
-                reply: bytes = await run(request)
+                return await self.unary_call(name, run, request, _call(context))
             except StoreError as error:
                 await context.abort(grpc.StatusCode[error.code], error.text)
                 raise
-            return reply
 
         return handle
 
-    def _identify(self, context: Any) -> None:
-        metadata = dict(context.invocation_metadata() or ())
-        names = context.auth_context().get("x509_common_name") or [b""]
-        identify(self.member, metadata.get("token") or metadata.get("authorization"), names[0].decode())
-
-    def _watch(self, grpc: Any) -> Any:
-        async def handle(_: Any, context: Any) -> None:
-            metadata = dict(context.invocation_metadata() or ())
+    def _stream(self, grpc: Any, handle: Callable[[Duplex, Call], Awaitable[None]]) -> Any:
+        async def run(_: Any, context: Any) -> None:
             try:
-                if self.member.state.auth.enabled:
-                    self._identify(context)
-                await self.watch.serve(_GrpcDuplex(grpc, context), metadata.get("hasleader") == "true")
+                await handle(_GrpcDuplex(grpc, context), _call(context))
             except StoreError as error:
                 await context.abort(grpc.StatusCode[error.code], error.text)
 
-        return handle
-
-    def _keep_alive(self, grpc: Any) -> Any:
-        async def handle(requests: Any, context: Any) -> Any:
-            try:
-                async for request in requests:
-                    yield await self.leases.keep_alive(request)
-            except StoreError as error:
-                await context.abort(grpc.StatusCode[error.code], error.text)
-
-        return handle
-
-    def _snapshot(self, grpc: Any) -> Any:
-        async def handle(request: Any, context: Any) -> Any:
-            try:
-                if self.member.state.auth.enabled:
-                    self._identify(context)
-                    check_permission(self.member, "Snapshot", request)
-            except StoreError as error:
-                await context.abort(grpc.StatusCode[error.code], error.text)
-            async for part in self.maintenance.snapshot():
-                yield part
-
-        return handle
+        return run
 
     async def _health(self, request: bytes, context: Any) -> bytes:
         return b"\x08\x01" if self.member.node.leader else b"\x08\x02"  # SERVING, NOT_SERVING
+
+
+def _call(context: Any) -> Call:
+    names = context.auth_context().get("x509_common_name") or [b""]
+    return Call(dict(context.invocation_metadata() or ()), names[0].decode())
 
 
 class _GrpcDuplex:
