@@ -64,7 +64,7 @@ def requests(members: list[str], apis: list[tuple[str, str]], nodes: list[tuple[
     made += [
         Request("apiserver", "kube-apiserver", sans=sans, server=True),
         Request("apiserver-etcd-client", "kube-apiserver-etcd-client", client=True, authority="etcd/ca"),
-        Request("apiserver-kubelet-client", "kube-apiserver-kubelet-client", masters, client=True),
+        Request("apiserver-kubelet-client", "kube-apiserver-kubelet-client", client=True),
         Request("admin", "kubernetes-admin", masters, client=True),
         Request("scheduler", "system:kube-scheduler", client=True),
         Request("scheduler-server", "kube-scheduler", sans=local, server=True),

@@ -114,12 +114,7 @@ def _add_api_server(result: Plan, spec: Spec, home: Home, number: int, name: str
     if number == 0:
         result.certificates += [
             Request("apiserver-etcd-client", "kube-apiserver-etcd-client", client=True, authority="etcd/ca"),
-            Request(
-                "apiserver-kubelet-client",
-                "kube-apiserver-kubelet-client",
-                organizations=("system:masters",),
-                client=True,
-            ),
+            Request("apiserver-kubelet-client", "kube-apiserver-kubelet-client", client=True),
             Request("apiserver", "kube-apiserver", sans=_api_sans(spec), server=True),
         ]
     pki = home.pki
@@ -138,7 +133,7 @@ def _add_api_server(result: Plan, spec: Spec, home: Home, number: int, name: str
         service_account_issuer=f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
         service_account_key_file=pki / "sa.pub",
         service_account_signing_key_file=pki / "sa.key",
-        authorization_mode="AlwaysAllow",
+        authorization_mode="Node,RBAC",
         kubelet_client_certificate=pki / "apiserver-kubelet-client.crt",
         kubelet_client_key=pki / "apiserver-kubelet-client.key",
         kubelet_certificate_authority=pki / "ca.crt",

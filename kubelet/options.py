@@ -38,6 +38,9 @@ class Options:
     log_max_size: int = 10 << 20
     log_max_files: int = 5
     eviction_hard: dict[str, str] = field(default_factory=dict)
+    anonymous_auth: bool = False
+    token_webhook: bool = True
+    authorization_mode: str = "Webhook"
 
 
 def flags() -> FlagSet:
@@ -62,6 +65,9 @@ def flags() -> FlagSet:
     found.flag("tls-cert-file", "", "certificate of the kubelet's server")
     found.flag("tls-private-key-file", "", "its key")
     found.flag("client-ca-file", "", "who signs the certificates of the server's clients")
+    found.boolean("anonymous-auth", False, "let requests without credentials ask, as system:anonymous")
+    found.boolean("authentication-token-webhook", True, "ask the API server who a bearer token is")
+    found.flag("authorization-mode", "Webhook", "Webhook asks the API server what somebody may; AlwaysAllow does not")
     found.duration("node-status-update-frequency", "10s", "how often the node's state is computed")
     found.flag("eviction-hard", _EVICTION_HARD, "below what the node is under pressure")
     found.flag("container-log-max-size", "10Mi", "when a container's log file is rotated")
@@ -82,6 +88,8 @@ def parse(argv: list[str] | None) -> Options:
             raise ValueError(f"--hostname-override {name!r}: {wrong[0]}")
         if bool(given.tls_cert_file) != bool(given.tls_private_key_file):
             raise ValueError("--tls-cert-file and --tls-private-key-file go together")
+        if given.authorization_mode not in ("Webhook", "AlwaysAllow"):
+            raise ValueError(f"--authorization-mode {given.authorization_mode!r}: use Webhook or AlwaysAllow")
         if given.container_log_max_files < 2:
             raise ValueError("--container-log-max-files must be 2 or more")
         return Options(
@@ -110,6 +118,9 @@ def parse(argv: list[str] | None) -> Options:
             log_max_size=quantity.value(given.container_log_max_size),
             log_max_files=given.container_log_max_files,
             eviction_hard=_thresholds(given.eviction_hard),
+            anonymous_auth=given.anonymous_auth,
+            token_webhook=given.authentication_token_webhook,
+            authorization_mode=given.authorization_mode,
         )
     except ValueError as error:
         parser.error(str(error))

@@ -3,6 +3,7 @@
 Members of ``system:masters`` may do everything whatever the modes are, as upstream: they repair what a role broke.
 """
 
+import logging
 from typing import Any
 
 from apimachinery import errors
@@ -17,6 +18,7 @@ from apiserver.cacher.entry import Change
 from apiserver.cacher.resource_cache import ResourceCache
 from apiserver.request import Request
 
+log = logging.getLogger(__name__)
 Object = dict[str, Any]
 #: What everybody may see, as upstream's ``system:public-info-viewer`` says.
 _PUBLIC = frozenset(("/healthz", "/livez", "/readyz", "/version", "/version/"))
@@ -76,7 +78,9 @@ class Authorizer:
             return
         action = actions.action_of(request)
         if not self.allows(user, action):
-            raise forbidden(user, action, self.decide(user, action)[1])
+            refusal = forbidden(user, action, self.decide(user, action)[1])
+            log.info("%s", refusal.message)  # a component that lacks a right is to be found in the log
+            raise refusal
 
     def allows(self, user: User, action: Action) -> bool:
         """The decision alone, as fast as it can be had."""

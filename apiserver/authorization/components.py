@@ -35,4 +35,10 @@ ROLES: tuple[Role, ...] = (
 BINDINGS: tuple[Bound, ...] = (
     Bound("minik8s:controllers", ("User:system:kube-controller-manager",)),
     Bound("minik8s:node-routes", ("Group:system:nodes",)),
+    # The API server's own name at the kubelets: it passes on logs, exec and the proxy, and does nothing else there.
+    Bound(
+        "system:kubelet-api-admin",
+        ("User:kube-apiserver-kubelet-client",),
+        name="minik8s:kube-apiserver-kubelet-client",
+    ),
 )

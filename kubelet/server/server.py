@@ -1,7 +1,7 @@
 """Listens on ``--address:--port`` and says who may ask what.
 
-Health needs no certificate; everything else is for the API server (a member of system:masters): whoever may exec into every
-container of the node must not be just anyone with a certificate of the cluster.
+Health needs no credentials (upstream has it on a port of its own); for everything else :mod:`kubelet.server.access` asks the API
+server: whoever may exec into every container of the node must not be just anyone with a certificate of the cluster.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from starlette.routing import Route
 from componentbase.connection import listen
 from kubelet.cri.api import ContainerState
 from kubelet.server import connection, stats, streams
+from kubelet.server.access import Access, Denied
 from kubelet.server.logs import BadOptions, LogOptions
 from kubelet.server.logs import read as read_log
 from kubelet.server.lookup import Refused, find, running_container
@@ -30,7 +31,6 @@ Object = dict[str, Any]
 log = logging.getLogger(__name__)
 
 _OPEN = ("/healthz", "/livez", "/readyz")
-_MASTERS = "system:masters"
 
 
 class KubeletServer:
@@ -47,8 +47,8 @@ class KubeletServer:
 
     async def start(self) -> None:
         options = self._kubelet.options
-        if not options.client_ca_file and options.address not in ("127.0.0.1", "::1"):
-            log.warning("no --client-ca-file: only health is served, to nobody else can be told who asks")
+        if not options.client_ca_file:
+            log.warning("no --client-ca-file: clients are known by their tokens only")
         listener = listen(options.address, options.port)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="server")
 
@@ -85,27 +85,25 @@ class KubeletServer:
         routes.append(Route("/run" + container, self._run, methods=["POST"]))
         app = Starlette(routes=routes, exception_handlers={Refused: _refused})  # type: ignore[dict-item]
 
+        options = self._kubelet.options
+        access = Access(
+            self._kubelet.client,
+            options.node_name,
+            anonymous=options.anonymous_auth,
+            tokens=options.token_webhook,
+            webhook=options.authorization_mode == "Webhook",
+        )
+
         async def guarded(scope: Any, receive: Any, send: Any) -> None:
-            refusal = self._refusal(scope)
-            if refusal is not None:
-                await refusal(scope, receive, send)
-            else:
-                await app(scope, receive, send)
+            if scope["path"] not in _OPEN:
+                try:
+                    await access.check(scope)
+                except Denied as denied:
+                    await PlainTextResponse(str(denied), status_code=denied.code)(scope, receive, send)
+                    return
+            await app(scope, receive, send)
 
         return guarded
-
-    @staticmethod
-    def _refusal(scope: Any) -> Response | None:
-        if scope["path"] in _OPEN:
-            return None
-        subject = scope["connection"].subject()
-        if subject is None:
-            return PlainTextResponse("Unauthorized", status_code=401)
-        if _MASTERS not in subject.get("organizationName", []):
-            user = next(iter(subject.get("commonName", [])), "")
-            text = f"Forbidden (user={user}, verb={scope['method'].lower()}, resource=nodes, subresource=proxy)"
-            return PlainTextResponse(text, status_code=403)
-        return None
 
     async def _live(self, request: Request) -> Response:
         return PlainTextResponse("ok")

@@ -25,7 +25,8 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """On our own store; without ServiceAccount admission, for no controller makes accounts here."""
     folder = tmp_path_factory.mktemp("kubelet-api")
     store = Store(folder / "store", "etcd_raft")
-    server = ApiServer(folder, store, Pki(folder / "pki"), "--disable-admission-plugins=ServiceAccount")
+    flags = ("--disable-admission-plugins=ServiceAccount", "--authorization-mode=Node,RBAC")
+    server = ApiServer(folder, store, Pki(folder / "pki"), *flags)
     try:
         store.start()
         server.start()

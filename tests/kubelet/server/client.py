@@ -12,19 +12,22 @@ from tests.kubelet.conftest import Node
 
 
 class KubeletClient:
-    def __init__(self, node: Node, name: str = "kube-apiserver", *groups: str, certificate: bool = True) -> None:
+    def __init__(
+        self, node: Node, name: str = "kube-apiserver", *groups: str, certificate: bool = True, token: str = ""
+    ) -> None:
         self._node = node
+        self._credentials = [f"Authorization: Bearer {token}"] if token else []
         pki = node._server.pki
         self._tls = ssl.create_default_context(cafile=str(pki.ca))
         if certificate:
-            cert, key = pki.issue(f"client-{name}", name, groups or ("system:masters",))
+            cert, key = pki.issue(f"client-{name}", name, [g for g in groups or ("system:masters",) if g])
             self._tls.load_cert_chain(cert, key)
 
     async def open(
         self, method: str, path: str, *headers: str
     ) -> tuple[int, dict[str, str], asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._node.port, ssl=self._tls)
-        lines = [f"{method} {path} HTTP/1.1", "Host: kubelet", *headers, "", ""]
+        lines = [f"{method} {path} HTTP/1.1", "Host: kubelet", *self._credentials, *headers, "", ""]
         writer.write("\r\n".join(lines).encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         found = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}

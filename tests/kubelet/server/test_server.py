@@ -22,7 +22,7 @@ async def web(node: Node) -> KubeletClient:
     return KubeletClient(node)
 
 
-async def test_only_the_api_server_may_ask_for_more_than_health(node: Node) -> None:
+async def test_only_who_may_proxy_to_the_node_asks_for_more_than_health(node: Node) -> None:
     await node.start()
     nobody = KubeletClient(node, certificate=False)
     other = KubeletClient(node, "system:node:other", "system:nodes")
@@ -31,8 +31,37 @@ async def test_only_the_api_server_may_ask_for_more_than_health(node: Node) -> N
     for path in ("/pods", "/metrics", "/containerLogs/a/b/c", "/exec/a/b/c", "/none"):
         assert (await nobody.get(path))[0] == 401
         assert (await other.get(path))[0] == 403
-    code, body = await KubeletClient(node).get("/pods")
+    refused = "Forbidden (user=system:node:other, verb=create, resource=nodes, subresource(s)=[proxy])\n"
+    assert await other.get("/run/a/b/c", "POST") == (403, refused)
+    # As the API server of a cluster calls itself: bound to system:kubelet-api-admin, no master.
+    api_server = KubeletClient(node, "kube-apiserver-kubelet-client", "")
+    code, body = await api_server.get("/pods")
     assert (code, json.loads(body)["kind"]) == (200, "PodList")
+
+
+async def test_a_role_for_metrics_opens_metrics_and_nothing_else(node: Node) -> None:
+    await node.start()
+    rbac, name = "rbac.authorization.k8s.io/v1", f"scraper-of-{node.name}"
+    rules = [{"apiGroups": [""], "resources": ["nodes/metrics", "nodes/pods"], "verbs": ["get"]}]
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    account = {"kind": "ServiceAccount", "name": "scraper", "namespace": node.namespace}
+    meta = {"name": name}
+    for plural, kind, rest in (
+        ("clusterroles", "ClusterRole", {"rules": rules}),
+        ("clusterrolebindings", "ClusterRoleBinding", {"roleRef": reference, "subjects": [account]}),
+    ):
+        await node.api.resource(rbac, plural).create({"apiVersion": rbac, "kind": kind, "metadata": meta, **rest})
+    accounts = node.api.resource("v1", "serviceaccounts")
+    await accounts.create({"metadata": {"name": "scraper", "namespace": node.namespace}})
+    path = accounts.path(node.namespace, "scraper", "token")
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = (await node.api.json("POST", path, body=asked))["status"]["token"]
+    scraper = KubeletClient(node, certificate=False, token=token)
+    assert (await scraper.get("/metrics"))[0] == 200
+    assert (await scraper.get("/pods"))[0] == 200
+    code, text = await scraper.get("/configz")
+    assert (code, "subresource(s)=[configz proxy]" in text) == (403, True)
+    assert (await KubeletClient(node, certificate=False, token="wrong").get("/metrics"))[0] == 401
 
 
 async def test_it_is_not_ready_before_the_pods_are_taken_up(node: Node) -> None:
