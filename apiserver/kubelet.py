@@ -1,66 +1,17 @@
-"""Connections to kubelets: a request forwarded, its answer streamed back or the connection handed over.
+"""Connections to kubelets: where they are, and what the API server makes of what they refuse."""
 
-HTTP/1.1 on an asyncio stream, a connection a request: that is little code and memory, and after an upgrade the same
-stream carries exec, attach and port-forward byte for byte.
-"""
-
-import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from apimachinery import errors
 from apimachinery.errors import StatusError
+from apiserver import backend
+from apiserver.backend import Answer, BackendError, Headers, Location
 from apiserver.options import Options
 
 Object = dict[str, Any]
-_CONNECT_SECONDS = 10.0
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
-_MAX_HEAD, _MAX_ERROR_BODY = 64 * 1024, 50 * 1024
-_CHUNK = 64 * 1024
-
-
-class KubeletAnswer:
-    """The head of an answer, and the stream behind it."""
-
-    def __init__(
-        self,
-        status: int,
-        head: bytes,
-        headers: dict[str, str],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self.status = status
-        self.head = head
-        self.headers = headers
-        self.reader = reader
-        self.writer = writer
-
-    async def body(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; closes the connection at its end."""
-        try:
-            if self.headers.get("transfer-encoding", "").lower() == "chunked":
-                async for chunk in self._chunks():
-                    yield chunk
-            else:
-                left = int(self.headers["content-length"]) if "content-length" in self.headers else None
-                while left is None or left > 0:
-                    data = await self.reader.read(_CHUNK if left is None else min(left, _CHUNK))
-                    if not data:
-                        return
-                    left = None if left is None else left - len(data)
-                    yield data
-        finally:
-            self.close()
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while size := int((await self.reader.readline()).split(b";")[0].strip() or b"0", 16):
-            yield await self.reader.readexactly(size)
-            await self.reader.readexactly(2)
-
-    def close(self) -> None:
-        self.writer.close()
+_MAX_ERROR_BODY = 50 * 1024
 
 
 class Kubelets:
@@ -82,39 +33,20 @@ class Kubelets:
             self._context = context
         return self._context
 
-    async def request(
-        self, node: Object, method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
-    ) -> KubeletAnswer:
+    def location(self, node: Object) -> Location:
+        return Location(*_address(node), self._tls())
+
+    async def request(self, node: Object, method: str, target: str, headers: Headers = ()) -> Answer:
         """Sends a request and reads the head of the answer. Raises upstream's 500 when the kubelet cannot be reached."""
-        host, port = _address(node)
-        url = f"https://{host}:{port}{target}"
+        location = self.location(node)
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                reader, writer = await asyncio.open_connection(host, port, ssl=self._tls(), limit=_MAX_HEAD)
-        except (OSError, TimeoutError) as error:
-            why = "i/o timeout" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
-            text = f'{method.title()} "{url}": dial tcp {host}:{port}: {why}'
+            return await backend.send(location, method, target, [("Host", location.authority), *headers])
+        except BackendError as error:
+            text = f'{method.title()} "{location.url(target)}": {error}'
             raise StatusError(500, "InternalError", text, {"causes": [{"message": text}]}) from None
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {host}:{port}"]
-        lines += [f"{name}: {value}" for name, value in headers]
-        if body:
-            lines.append(f"Content-Length: {len(body)}")
-        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-        try:
-            await writer.drain()
-            head = await reader.readuntil(b"\r\n\r\n")
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            writer.close()
-            raise errors.internal(f'{method.title()} "{url}": {error}') from None
-        status_line, *rest = head.decode("latin-1").split("\r\n")
-        found = {}
-        for line in rest:
-            name, _, value = line.partition(":")
-            found[name.strip().lower()] = value.strip()
-        return KubeletAnswer(int(status_line.split(" ", 2)[1]), head, found, reader, writer)
 
 
-async def refuse_failure(answer: KubeletAnswer) -> None:
+async def refuse_failure(answer: Answer) -> None:
     """Raises what upstream makes of a kubelet's error: its text is the user's message."""
     if 200 <= answer.status < 300:
         return

@@ -14,6 +14,9 @@ from apiserver.request import Request
 #: The answer, or None when the handler has taken the connection over.
 Handler = Callable[[Request, Endpoint, Context], Awaitable[Any]]
 
+#: The last one is OPTIONS and whatever else is no verb.
+_ANY = ("get", "create", "update", "patch", "delete", "")
+
 SUBRESOURCES: dict[str, dict[str, Handler]] = {
     "status": {"get": status.get, "update": status.update, "patch": status.patch},
     "scale": {"get": scale.get, "update": scale.update, "patch": scale.patch},
@@ -26,7 +29,9 @@ SUBRESOURCES: dict[str, dict[str, Handler]] = {
     "pods/exec": {"get": tunnel.execute, "create": tunnel.execute},
     "pods/attach": {"get": tunnel.attach, "create": tunnel.attach},
     "pods/portforward": {"get": tunnel.port_forward, "create": tunnel.port_forward},
-    "nodes/proxy": dict.fromkeys(("get", "create", "update", "patch", "delete"), proxy.node),
+    "nodes/proxy": dict.fromkeys(_ANY, proxy.node),
+    "pods/proxy": dict.fromkeys(_ANY, proxy.pod),
+    "services/proxy": dict.fromkeys(_ANY, proxy.service),
     "serviceaccounts/token": {"create": token.create},
     "namespaces/finalize": {"update": finalize.update},
 }

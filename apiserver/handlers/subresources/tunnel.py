@@ -4,23 +4,22 @@ WebSocket (v4/v5.channel.k8s.io) and SPDY/3.1 look the same from here: whatever 
 checks who asks for what and joins two connections.
 """
 
-import asyncio
-import logging
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from apimachinery import errors
+from apimachinery.errors import StatusError
+from apiserver import backend
 from apiserver.admission import Attributes
+from apiserver.backend import BackendError
 from apiserver.context import Context
 from apiserver.handlers.endpoint import Endpoint
 from apiserver.handlers.subresources.container import choose_container, find_pod, node_of
-from apiserver.kubelet import KubeletAnswer, refuse_failure
+from apiserver.kubelet import refuse_failure
 from apiserver.request import Request
 
-log = logging.getLogger(__name__)
 #: What the kubelet must see of the client's request: the upgrade and nothing of the client's credentials.
 _PASSED = ("connection", "upgrade", "x-stream-protocol-version")
-_CHUNK = 64 * 1024
 
 
 async def execute(request: Request, endpoint: Endpoint, context: Context) -> None:
@@ -83,33 +82,14 @@ async def _join(
     ]
     if parameters:
         target += "?" + urlencode(parameters)
-    answer = await context.kubelets.request(dict(node), request.method, target, headers)
+    location = context.kubelets.location(dict(node))
+    headers.append(("Host", location.authority))
+    try:
+        answer = await backend.send(location, request.method, target, headers)
+    except BackendError as error:
+        raise StatusError(500, "", f"error dialing backend: {error}", {}) from None
     if answer.status != 101:
         await refuse_failure(answer)
         answer.close()
-        raise errors.internal(f"the kubelet answered an upgrade with {answer.status}")
-    await splice(request, answer)
-
-
-async def splice(request: Request, answer: KubeletAnswer) -> None:
-    """Joins the client's connection with the kubelet's until either side is done."""
-    reader, writer = request.scope["connection"].take_over()
-    writer.write(answer.head)
-    ways = [asyncio.create_task(_copy(*way)) for way in ((answer.reader, writer), (reader, answer.writer))]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        writer.close()
-        answer.close()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-    except OSError as error:
-        log.debug("tunnel ended: %s", error)
+        raise StatusError(500, "", f"invalid upgrade response: status code {answer.status}", {})
+    await backend.splice(answer, *request.scope["connection"].take_over())
