@@ -1,13 +1,8 @@
 """Puts one API server together from its options."""
 
 from apimachinery.resources import RESOURCES, lookup
-from apiserver.admission import Chain, Plugin
-from apiserver.admission.certificates import CertificateRequestor
-from apiserver.admission.namespaces import NamespaceLifecycle
-from apiserver.admission.noderestriction import NodeRestriction
-from apiserver.admission.priority import Priority
-from apiserver.admission.serviceaccounts import ServiceAccounts
-from apiserver.admission.taints import DefaultTolerationSeconds, TaintNodesByCondition
+from apiserver.admission import Chain
+from apiserver.admission.plugins import plugins
 from apiserver.allocators import ServiceAllocator
 from apiserver.authentication.authenticator import Authenticator
 from apiserver.authentication.serviceaccount import ServiceAccountTokens
@@ -53,34 +48,10 @@ def build_context(options: Options) -> Context:
     for resource in stored:
         converter = CONVERSIONS.get(resource)
         context.endpoints[resource] = Endpoint(resource, STRATEGIES[resource], cacher, store, converter)
-    context.admission = _admission(context)
+    context.admission = Chain(plugins(context))
     _allocate(context)
     _observe(context)
     return context
-
-
-def _admission(context: Context) -> Chain:
-    """The plugins in upstream's order. Raises ValueError when a plugin to leave out is none of them."""
-    plugins: dict[str, Plugin] = {
-        "NamespaceLifecycle": NamespaceLifecycle(context.cacher, context.store),
-        "ServiceAccount": ServiceAccounts(context),
-        "NodeRestriction": NodeRestriction(context),
-        "TaintNodesByCondition": TaintNodesByCondition(),
-        "Priority": Priority(context),
-        "DefaultTolerationSeconds": DefaultTolerationSeconds(),
-    }
-    for name in context.options.disabled_admission_plugins:
-        if name not in plugins:
-            raise ValueError(f"--disable-admission-plugins: {name} is none of {', '.join(plugins)}")
-        del plugins[name]
-    if not context.authorizer.restricts_nodes:
-        plugins.pop("NodeRestriction", None)
-    found = [*plugins.values(), CertificateRequestor()]
-    if context.authorizer.uses_roles:
-        from apiserver.authorization.escalation import Escalation
-
-        found.append(Escalation(context.authorizer))
-    return Chain(found)
 
 
 def _allocate(context: Context) -> None:

@@ -32,7 +32,9 @@ class Options:
     kubelet_certificate_authority: str
     max_requests_inflight: int
     max_mutating_requests_inflight: int
+    enabled_admission_plugins: tuple[str, ...]
     disabled_admission_plugins: tuple[str, ...]
+    admission_control_config_file: str
     event_ttl: float
     verbosity: int
 
@@ -63,7 +65,11 @@ def parse(argv: list[str] | None) -> Options:
     flags.flag("kubelet-certificate-authority", help="CA of the kubelets' serving certificates")
     flags.flag("max-requests-inflight", 400, help="reads served at a time, 0 for no limit")
     flags.flag("max-mutating-requests-inflight", 200, help="writes served at a time, 0 for no limit")
+    flags.flag(
+        "enable-admission-plugins", help="comma-separated names of plugins to add to those that are on by default"
+    )
     flags.flag("disable-admission-plugins", help="comma-separated names of plugins to leave out")
+    flags.flag("admission-control-config-file", help="YAML file with an AdmissionConfiguration")
     flags.duration("event-ttl", "1h", help="how long events are kept")
     flags.add_argument("-v", type=int, default=0, dest="verbosity", help="log verbosity")
     given = flags.parse_args(argv)
@@ -94,7 +100,9 @@ def parse(argv: list[str] | None) -> Options:
         kubelet_certificate_authority=given.kubelet_certificate_authority,
         max_requests_inflight=given.max_requests_inflight,
         max_mutating_requests_inflight=given.max_mutating_requests_inflight,
+        enabled_admission_plugins=tuple(filter(None, given.enable_admission_plugins.split(","))),
         disabled_admission_plugins=tuple(filter(None, given.disable_admission_plugins.split(","))),
+        admission_control_config_file=given.admission_control_config_file,
         event_ttl=given.event_ttl,
         verbosity=given.verbosity,
     )

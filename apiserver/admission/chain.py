@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from apimachinery import errors
 from apimachinery.resources import Resource
 from apiserver.authentication.user import User
 
@@ -45,6 +46,12 @@ class Attributes:
         """``pods`` or ``pods/binding``."""
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
+    def forbidden(self, why: str) -> errors.StatusError:
+        """The refusal of this operation. A name that is yet to be generated is given as far as it is known."""
+        metadata = (self.obj or {}).get("metadata") or {}
+        name = self.name or metadata.get("name") or metadata.get("generateName") or "Unknown"
+        return errors.forbidden(self.resource, name, why)
+
 
 class Plugin:
     """One rule. ``handles`` names the operations it wants to see; both methods may raise ``StatusError``."""
@@ -74,5 +81,9 @@ class Chain:
             await plugin.admit(attributes)
 
     async def validate(self, attributes: Attributes) -> None:
+        given = attributes.name
+        if not given and attributes.obj is not None:
+            attributes.name = attributes.obj["metadata"].get("name") or ""  # generated meanwhile
         for plugin in self._validate[attributes.operation]:
             await plugin.validate(attributes)
+        attributes.name = given
