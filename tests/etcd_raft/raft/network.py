@@ -95,6 +95,11 @@ class Network:
         assert node.raft.role == Role.LEADER, f"{id} is {node.raft.role.name}"
         return node
 
+    def elect_without(self, *ids: int) -> RawNode:
+        """Member 1 leads, and these have not heard of it."""
+        self.isolate(*ids)
+        return self.elect(1)
+
     def roles(self) -> dict[int, str]:
         return {id: node.raft.role.name.lower() for id, node in self.nodes.items()}
 
