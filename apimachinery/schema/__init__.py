@@ -20,6 +20,7 @@ __all__ = [
     "Schema",
     "decode",
     "decode_object",
+    "decode_typed",
     "definition",
     "parse_json",
     "parse_yaml",
@@ -73,16 +74,21 @@ def _not_an_object(value: Any) -> str:
 
 def decode_object(value: dict[str, Any], resource: Resource, *, kind: tuple[str, str, str] | None = None) -> Decoded:
     """Checks ``apiVersion`` and ``kind`` (an object may leave them out) and every type below them."""
+    try:
+        return decode_typed(value, resource, kind=kind)
+    except DecodeError as e:
+        _, version, expected = kind or (resource.group, resource.version, resource.kind)
+        raise errors.bad_request(_cannot_be_handled(expected, version, expected, str(e))) from None
+
+
+def decode_typed(value: dict[str, Any], resource: Resource, *, kind: tuple[str, str, str] | None = None) -> Decoded:
+    """``decode_object`` for an object that no body held: wrong types are a DecodeError, another kind a StatusError."""
     group, version, expected = kind or (resource.group, resource.version, resource.kind)
     api_version = f"{group}/{version}" if group else version
-    given_version, given_kind = value.get("apiVersion") or api_version, value.get("kind") or expected
-    _check_kind(given_version, given_kind, api_version, expected)
+    _check_kind(value.get("apiVersion") or api_version, value.get("kind") or expected, api_version, expected)
     schema = schema_of_kind(group, version, expected)
     assert schema is not None, f"no schema for {api_version} {expected}"
-    try:
-        obj, unknown = decode(schema, value)
-    except DecodeError as e:
-        raise errors.bad_request(_cannot_be_handled(given_kind, version, expected, str(e))) from None
+    obj, unknown = decode(schema, value)
     obj["apiVersion"], obj["kind"] = api_version, expected
     return Decoded(obj, [f"unknown field {quote(path)}" for path in unknown])
 

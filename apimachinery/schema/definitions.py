@@ -11,6 +11,7 @@ from typing import Any
 
 from apimachinery.resources import Resource
 
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _DATA = Path(__file__).with_name("definitions.json.gz")
 
 
@@ -105,6 +106,9 @@ def _fill(node: Schema, data: dict[str, Any]) -> None:
         for f in node.fields.values()
         if not f.pointer and f.keep and f.schema.kind not in ("any", "quantity", "intstr")
     )
+    if node.name == _OBJECT_META:
+        # An empty list says something: the client resets the owners.
+        node.fields["managedFields"].keep = True
 
 
 def _node(spec: dict[str, Any]) -> Schema:

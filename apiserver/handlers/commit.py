@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from apimachinery import errors
+from apimachinery.apply import same_but_times
 from apimachinery.errors import StatusError
 from apiserver.handlers.endpoint import Endpoint, copy_of
-from apiserver.storage.store import Also, Changed, KeyExists
+from apiserver.storage.store import REQUEST_TOO_LARGE, Also, Changed, KeyExists
 
 Object = dict[str, Any]
 #: Computes the new object from the current one (which it must leave as it is).
@@ -38,7 +39,7 @@ async def create(endpoint: Endpoint, key: str, obj: Object, *, lease: int = 0, d
                 raise errors.already_exists(endpoint.resource, name)
             return obj
         try:
-            revision = await endpoint.store.create(storage_key, endpoint.encode(obj), lease=lease, also=also)
+            revision = await _create(endpoint, storage_key, obj, lease, also)
         except KeyExists as taken:
             if taken.key == storage_key:
                 raise errors.already_exists(endpoint.resource, name) from None
@@ -46,6 +47,20 @@ async def create(endpoint: Endpoint, key: str, obj: Object, *, lease: int = 0, d
         obj["metadata"]["resourceVersion"] = str(revision)
         return obj
     raise errors.server_timeout(endpoint.resource, "create", 1)
+
+
+async def _create(endpoint: Endpoint, key: str, obj: Object, lease: int, also: Also | None) -> int:
+    try:
+        return await endpoint.store.create(key, endpoint.encode(obj), lease=lease, also=also)
+    except StatusError as error:
+        if not _shed(obj, error):
+            raise
+    return await endpoint.store.create(key, endpoint.encode(obj), lease=lease, also=also)
+
+
+def _shed(obj: Object, error: StatusError) -> bool:
+    """Drops the owners of an object that is too large with them, as upstream; whether that is worth another try."""
+    return error.message == REQUEST_TOO_LARGE and obj["metadata"].pop("managedFields", None) is not None
 
 
 async def update(
@@ -56,11 +71,13 @@ async def update(
     *,
     dry_run: bool = False,
     lease: int = 0,
+    shed: bool = True,
 ) -> Object:
     """Change an object; returns it as it is afterwards. Raises 404 when it is not there.
 
     ``modify`` may run several times. When it changes nothing, nothing is written and the revision stays. An object
-    that is being deleted and has lost its last finalizer is removed instead of written.
+    that is being deleted and has lost its last finalizer is removed instead of written. ``shed``: an object that is too
+    large may lose its owners.
     """
     entry = endpoint.cache.get(key)
     if entry is not None:
@@ -88,7 +105,7 @@ async def update(
         if same:
             return new
         try:
-            return await _write(endpoint, key, new, current, revision, dry_run=dry_run, lease=lease)
+            return await _write(endpoint, key, new, current, revision, dry_run=dry_run, lease=lease, shed=shed)
         except Changed as changed:
             if changed.current is None:
                 raise endpoint.not_found(name) from None
@@ -101,7 +118,15 @@ async def update(
 
 
 async def _write(
-    endpoint: Endpoint, key: str, new: Object, old: Object, revision: int, *, dry_run: bool, lease: int
+    endpoint: Endpoint,
+    key: str,
+    new: Object,
+    old: Object,
+    revision: int,
+    *,
+    dry_run: bool,
+    lease: int,
+    shed: bool,
 ) -> Object:
     if may_remove(endpoint, new, old):
         if not dry_run:
@@ -114,9 +139,14 @@ async def _write(
         also_set = await endpoint.allocate(new, old)
     if dry_run:
         return new
-    value = endpoint.encode(new)
-    revision = await endpoint.store.replace(endpoint.storage_key(key), value, revision, lease=lease, also=also_set)
-    new["metadata"]["resourceVersion"] = str(revision)
+    storage_key = endpoint.storage_key(key)
+    try:
+        written = await endpoint.store.replace(storage_key, endpoint.encode(new), revision, lease=lease, also=also_set)
+    except StatusError as error:
+        if not shed or not _shed(new, error):
+            raise
+        written = await endpoint.store.replace(storage_key, endpoint.encode(new), revision, lease=lease, also=also_set)
+    new["metadata"]["resourceVersion"] = str(written)
     return new
 
 
@@ -137,8 +167,13 @@ async def _live(endpoint: Endpoint, key: str, name: str) -> tuple[Object, int]:
 
 
 def _same(new: Object, current: Object) -> bool:
-    """Equal but for a resourceVersion that the client may have left out."""
-    metadata = new["metadata"]
-    if metadata.get("resourceVersion") != current["metadata"].get("resourceVersion"):
-        metadata["resourceVersion"] = current["metadata"]["resourceVersion"]
-    return new == current
+    """Equal but for a resourceVersion that the client may have left out, and for the times at which owners wrote."""
+    metadata, now = new["metadata"], current["metadata"]
+    if metadata.get("resourceVersion") != now.get("resourceVersion"):
+        metadata["resourceVersion"] = now["resourceVersion"]
+    if new == current:
+        return True
+    if "managedFields" not in now or not same_but_times(current, new):
+        return False
+    metadata["managedFields"] = now["managedFields"]
+    return True

@@ -6,6 +6,7 @@ from apimachinery import errors
 from apimachinery.errors import StatusError
 from apiserver.admission import Attributes, Chain
 from apiserver.handlers import commit, decode
+from apiserver.handlers.decode import Options
 from apiserver.handlers.endpoint import Endpoint
 from apiserver.negotiation import negotiate
 from apiserver.request import Request
@@ -14,55 +15,82 @@ from apiserver.response import Response, json_response
 Object = dict[str, Any]
 #: A generated name that is taken is generated anew this often, as upstream.
 _NAME_ATTEMPTS = 8
+_SYSTEM_FIELDS = ("creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 
 
 async def create(request: Request, endpoint: Endpoint, chain: Chain, lease: int = 0) -> Response:
     negotiate(request.header(b"accept"), collection=False)
-    dry_run = decode.dry_run(request)
-    obj = endpoint.to_stored(await decode.read(request, endpoint.resource))
-    created = await create_object(request, endpoint, chain, obj, dry_run=dry_run, lease=lease)
+    options = decode.options(request)
+    obj = endpoint.to_stored(await decode.read(request, endpoint.resource, options.validation))
+    created = await create_object(request, endpoint, chain, obj, options, lease=lease)
     return written(request, endpoint, created, 201)
 
 
 async def create_object(
-    request: Request, endpoint: Endpoint, chain: Chain, obj: Object, *, dry_run: bool, lease: int = 0
+    request: Request,
+    endpoint: Endpoint,
+    chain: Chain,
+    obj: Object,
+    options: Options,
+    *,
+    lease: int = 0,
+    applied: bool = False,
 ) -> Object:
-    """Defaults, admission, rules and the write, for an object that has been decoded."""
+    """Defaults, owners, admission, rules and the write, for an object that has been decoded.
+
+    ``applied``: it comes from an apply, which has settled who owns it.
+    """
     strategy, info = endpoint.strategy, request.info
     place(obj, endpoint, info.namespace)
     metadata = obj["metadata"]
     if metadata.get("resourceVersion"):
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
+    for field in _SYSTEM_FIELDS:
+        metadata.pop(field, None)
     generated = bool(metadata.get("generateName")) and not metadata.get("name")
     strategy.default(obj)
+    dedup_owner_references(request, obj)
+    if not applied:
+        obj = endpoint.owned(None, obj, options.manager)
+        metadata = obj["metadata"]
     attributes = Attributes(
         "CREATE", endpoint.resource, obj, None, request.user,
-        namespace=info.namespace, name=metadata.get("name") or "", dry_run=dry_run, warnings=request.warnings,
+        namespace=info.namespace, name=metadata.get("name") or "", dry_run=options.dry_run, warnings=request.warnings,
     )  # fmt: skip
     await chain.admit(attributes)
+    dedup_owner_references(request, obj, admitted=True)
     for attempt in range(_NAME_ATTEMPTS):
         if generated and attempt:
             metadata.pop("name", None)
         strategy.before_create(obj)
         await chain.validate(attributes)
         name = metadata["name"]
+        key = endpoint.key(info.namespace, name)
         try:
-            created = await commit.create(
-                endpoint, endpoint.key(info.namespace, name), obj, lease=lease, dry_run=dry_run
-            )
+            created = await commit.create(endpoint, key, obj, lease=lease, dry_run=options.dry_run)
         except StatusError as error:
-            if not generated or error.reason != "AlreadyExists":
+            if error.reason != "AlreadyExists":
                 raise
-            continue
+            if generated:
+                continue
+            raise _taken(endpoint, key, error) from None
         request.warnings += strategy.warnings(created)
         return created
-    raise errors.generate_name_conflict(endpoint.resource, metadata["generateName"])
+    raise errors.generate_name_conflict(endpoint.resource, metadata["name"])
+
+
+def _taken(endpoint: Endpoint, key: str, error: StatusError) -> StatusError:
+    entry = endpoint.cache.get(key)
+    if entry is not None and endpoint.decode_entry(entry)["metadata"].get("deletionTimestamp"):
+        error.message = f"object is being deleted: {error.message}"
+    return error
 
 
 def place(obj: Object, endpoint: Endpoint, namespace: str) -> None:
     """The namespace of the URL is the object's; naming another one is an error."""
     metadata = obj.setdefault("metadata", {})
     if not endpoint.resource.namespaced:
+        metadata.pop("namespace", None)
         return
     given = metadata.get("namespace") or namespace
     if given != namespace:
@@ -70,6 +98,29 @@ def place(obj: Object, endpoint: Endpoint, namespace: str) -> None:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     metadata["namespace"] = namespace
+
+
+def dedup_owner_references(request: Request, obj: Object, *, admitted: bool = False) -> None:
+    """Owners that are named twice are named once, and the client hears of it. ``admitted``: admission added them."""
+    owners = obj["metadata"].get("ownerReferences")
+    if not owners or len(owners) == 1:
+        return
+    kept: list[Object] = []
+    twice = []
+    for owner in owners:
+        if owner in kept:
+            twice.append(owner.get("uid", ""))
+        else:
+            kept.append(owner)
+    if not twice:
+        return
+    obj["metadata"]["ownerReferences"] = kept
+    when = " after mutating admission happens" if admitted else ""
+    request.warnings.append(
+        f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
+        f"and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+        f"{', '.join(twice)}"
+    )
 
 
 def written(request: Request, endpoint: Endpoint, obj: Object, status: int = 200) -> Response:

@@ -6,9 +6,11 @@ from typing import Any
 import orjson
 
 from apimachinery import errors
+from apimachinery.apply import FieldManager
 from apimachinery.resources import Resource
 from apiserver.cacher import Cacher, Entry
 from apiserver.forms import AnyForm, Converter, PlainForm, form_for
+from apiserver.handlers.ownership import field_manager
 from apiserver.negotiation import Form
 from apiserver.registry import Strategy
 from apiserver.storage import Store
@@ -41,6 +43,7 @@ class Endpoint:
         self.plain = PlainForm(resource, self.codec, converter)
         self.allocate: Allocate | None = None
         self.release: Release | None = None
+        self._fields: dict[str, FieldManager] = {}
 
     def key(self, namespace: str, name: str) -> str:
         """The key in the cache. The path of a Namespace has its name in both places."""
@@ -66,6 +69,23 @@ class Endpoint:
     def to_stored(self, obj: Object) -> Object:
         """What a client sent, in the stored version."""
         return obj if self.converter is None else self.converter.to_stored(obj)
+
+    def fields(self, subresource: str = "") -> FieldManager:
+        """Who keeps the owners of what this resource, or a subresource of it, writes."""
+        found = self._fields.get(subresource)
+        if found is None:
+            found = self._fields[subresource] = field_manager(self.resource, subresource)
+        return found
+
+    def owned(self, live: Object | None, new: Object, manager: str, subresource: str = "") -> Object:
+        """``new`` with the owners that its fields have after a write by ``manager``; both in the stored version."""
+        fields = self.fields(subresource)
+        if self.converter is None:
+            return fields.update(live, new, manager)
+        served = None if live is None else self.to_served(live)
+        owners = fields.update(served, self.to_served(new), manager)["metadata"].get("managedFields")
+        metadata = {k: v for k, v in new["metadata"].items() if k != "managedFields"}
+        return {**new, "metadata": {**metadata, "managedFields": owners} if owners else metadata}
 
     def encode(self, obj: Object) -> bytes:
         """The value to store."""

@@ -1,9 +1,11 @@
 """From an understood request to the handler: which verb on which endpoint, or which subresource."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from apimachinery import errors
 from apimachinery.errors import StatusError
+from apiserver.authorization.action import action_of, forbidden
 from apiserver.context import Context
 from apiserver.handlers import reviews
 from apiserver.handlers.create import create
@@ -92,11 +94,17 @@ class Machine:
 
     async def _update(self, request: Request, endpoint: Endpoint) -> Answer:
         lease = await self._events.lease() if endpoint.resource.kind == "Event" else 0
-        return await update(request, endpoint, self._chain, lease=lease)
+        return await update(request, endpoint, self._chain, lease=lease, check_create=self._check_create)
 
     async def _patch(self, request: Request, endpoint: Endpoint) -> Answer:
         lease = await self._events.lease() if endpoint.resource.kind == "Event" else 0
-        return await patch_object(request, endpoint, self._chain, lease=lease)
+        return await patch_object(request, endpoint, self._chain, lease=lease, check_create=self._check_create)
+
+    def _check_create(self, request: Request) -> None:
+        """403 unless the client may create the object that it meant to change and that is not there."""
+        action = replace(action_of(request), verb="create")
+        if not self._context.authorizer.allows(request.user, action):
+            raise forbidden(request.user, action, self._context.authorizer.decide(request.user, action)[1])
 
 
 def _not_allowed(request: Request) -> StatusError:

@@ -1,110 +1,140 @@
-"""patch: JSON patch, JSON merge patch and strategic merge patch, on an object or a subresource of it."""
+"""patch: JSON patch, JSON merge patch, strategic merge patch and apply, on an object or a subresource of it."""
 
-from collections.abc import Callable
 from typing import Any
+
+import orjson
 
 from apimachinery import errors, patch
 from apimachinery.errors import StatusError
 from apimachinery.resources import Resource
-from apimachinery.schema import DecodeError, Schema, decode_object, parse_json, schema_for
+from apimachinery.schema import DecodeError, Schema, decode_typed, parse_json, schema_for
 from apiserver.admission import Chain
 from apiserver.handlers import commit, decode
-from apiserver.handlers.create import written
-from apiserver.handlers.endpoint import Endpoint, copy_of
-from apiserver.handlers.update import Prepare, admitted_update
+from apiserver.handlers.create import place, written
+from apiserver.handlers.decode import Options
+from apiserver.handlers.endpoint import Endpoint
+from apiserver.handlers.update import CheckCreate, Prepare, admitted_update, check_name
 from apiserver.negotiation import negotiate
 from apiserver.request import Request
 from apiserver.response import Response
 
 Object = dict[str, Any]
-ACCEPTED = (patch.JSON_PATCH, patch.MERGE_PATCH, patch.STRATEGIC_MERGE_PATCH)
-
-#: From the current document to the patched one; does not change its argument.
-Patcher = Callable[[Object], Object]
+ACCEPTED = (patch.JSON_PATCH, patch.MERGE_PATCH, patch.STRATEGIC_MERGE_PATCH, patch.APPLY_PATCH)
 
 
 async def patch_object(
-    request: Request, endpoint: Endpoint, chain: Chain, prepare: Prepare | None = None, lease: int = 0
+    request: Request,
+    endpoint: Endpoint,
+    chain: Chain,
+    prepare: Prepare | None = None,
+    lease: int = 0,
+    check_create: CheckCreate | None = None,
 ) -> Response:
     """``prepare`` is the subresource's own; without one the object itself is patched."""
     info = request.info
+    if applies(request):
+        from apiserver.handlers import apply  # most servers of a cluster's life never see one
+
+        return await apply.apply(request, endpoint, chain, prepare, lease, check_create)
     negotiate(request.header(b"accept"), collection=False)
-    dry_run = decode.dry_run(request)
-    mode = decode.field_validation(request)
-    patcher = await read_patch(request, schema_for(endpoint.resource))
+    options = decode.options(request)
+    sent = await read_patch(request, schema_for(endpoint.resource), options)
     key = endpoint.key(info.namespace, info.name)
     before = len(request.warnings)
 
     async def modify(current: Object) -> Object:
         del request.warnings[before:]  # of an attempt that lost a race
-        patched = patcher(endpoint.to_served(current))
-        new = endpoint.to_stored(decode_patched(request, patched, endpoint.resource, mode))
-        return await admitted_update(request, endpoint, chain, new, current, prepare, dry_run=dry_run)
+        new = endpoint.to_stored(sent.patched(request, endpoint.to_served(current), endpoint.resource))
+        place(new, endpoint, info.namespace)
+        check_name(new, info.name)
+        return await admitted_update(request, endpoint, chain, new, current, prepare, options)
 
-    updated = await commit.update(endpoint, key, info.name, modify, dry_run=dry_run, lease=lease)
+    updated = await commit.update(endpoint, key, info.name, modify, dry_run=options.dry_run, lease=lease)
     return written(request, endpoint, updated)
 
 
-def decode_patched(request: Request, patched: Object, resource: Resource, mode: str) -> Object:
-    """The patched document as an object: a patch may have made anything of it."""
-    if not isinstance(patched, dict):
-        raise rejected("the patched document is not an object")
-    try:
-        decoded = decode_object(patched, resource)
-    except StatusError as error:
-        raise rejected(error.message) from None
-    decode.judge(request, decoded, resource, mode)
-    decoded.obj.setdefault("metadata", {})
-    return decoded.obj
-
-
-async def read_patch(request: Request, schema: Schema) -> Patcher:
-    """The function that the body describes. 415 for a media type that is no patch, 400 for a body that cannot be read."""
+def applies(request: Request) -> bool:
+    """Whether it is an apply patch. 415 for a media type that is no patch."""
     media = decode.media_type(request)
     if media not in ACCEPTED:
         raise errors.unsupported_media_type(ACCEPTED)
+    return media == patch.APPLY_PATCH
+
+
+class Patch:
+    """A patch that could be read. ``strict``: what ``fieldValidation`` has to complain about in the patch itself."""
+
+    def __init__(self, media: str, document: Any, schema: Schema, validation: str, strict: list[str]) -> None:
+        self._media = media
+        self._document = document
+        self._schema = schema
+        self._validation = validation
+        self._strict = strict
+
+    def patched(self, request: Request, current: Object, resource: Resource, kind: decode.Kind | None = None) -> Object:
+        """A new object; the current one stays as it is. 422 for what the patch has made of it when that is no such object."""
+        try:
+            document = self._apply(current)
+        except patch.PatchError as error:
+            raise _refused(error) from None
+        if not isinstance(document, dict):
+            raise self._unfit(document, "json: cannot unmarshal into Go value: the patched document is not an object")
+        try:
+            decoded = decode_typed(document, resource, kind=kind)
+        except DecodeError as error:
+            strategic = self._media == patch.STRATEGIC_MERGE_PATCH
+            raise self._unfit(document, error.converting if strategic else str(error)) from None
+        except StatusError as error:
+            raise self._unfit(document, error.message) from None
+        strict = self._strict + decoded.strict
+        if strict and self._validation == "Strict":
+            raise self._unfit(document, "strict decoding error: " + ", ".join(strict))
+        if self._validation == "Warn":
+            request.warnings += strict
+        decoded.obj.setdefault("metadata", {})
+        return decoded.obj
+
+    def _apply(self, current: Object) -> Any:
+        # Imported here: most processes of a cluster's life see one or two of the three.
+        from apimachinery.patch import json_merge, json_patch, strategic
+
+        if self._media == patch.JSON_PATCH:
+            return json_patch.apply(current, self._document)
+        if self._media == patch.MERGE_PATCH:
+            return json_merge.apply(current, self._document)
+        return strategic.apply(current, self._document, self._schema)
+
+    def _unfit(self, document: Any, why: str) -> StatusError:
+        """Upstream shows the patched document, or the patch where that is strategic."""
+        if self._media == patch.STRATEGIC_MERGE_PATCH:
+            from apimachinery.patch.strategic import go_map
+
+            shown = go_map(self._document)
+        else:
+            shown = orjson.dumps(document).decode()
+        found = errors.invalid_value("patch", shown, why)
+        return StatusError(422, "Invalid", f' "" is invalid: {found}', {"causes": [found.cause()]})
+
+
+async def read_patch(request: Request, schema: Schema, options: Options) -> Patch:
+    """400 for a body that cannot be read."""
+    media = decode.media_type(request)
+    complaint = "" if media == patch.STRATEGIC_MERGE_PATCH else "error decoding patch: "
     try:
         document, twice = parse_json(await request.body())
     except DecodeError as error:
-        raise errors.bad_request(f"error decoding patch: {error}") from None
+        raise errors.bad_request(complaint + str(error)) from None
     if media != patch.JSON_PATCH and not isinstance(document, dict):
-        raise errors.bad_request("error decoding patch: the patch has to be an object")
-    if twice:
-        _judge_duplicates(request, twice)
-
-    def patcher(current: Object) -> Object:
-        try:
-            return _apply(media, current, document, schema)
-        except patch.PatchError as error:
-            raise rejected(str(error)) if error.code == 422 else errors.bad_request(str(error)) from None
-
-    return patcher
+        raise errors.bad_request(f"{complaint}the patch has to be an object")
+    prefix = "json patch " if media == patch.JSON_PATCH else ""
+    strict = [f"{prefix}duplicate field {errors.quote(path)}" for path in twice]
+    return Patch(media, document, schema, options.validation, strict)
 
 
-def _apply(media: str, current: Object, document: Any, schema: Schema) -> Object:
-    # Imported here: most processes of a cluster's life see one or two of the three.
-    from apimachinery.patch import json_merge, json_patch, strategic
-
-    if media == patch.JSON_PATCH:
-        patched: Object = json_patch.apply(copy_of(current), document)
-    elif media == patch.MERGE_PATCH:
-        patched = json_merge.apply(copy_of(current), document)
-    else:
-        patched = strategic.apply(current, document, schema)
-    return patched
-
-
-def _judge_duplicates(request: Request, paths: list[str]) -> None:
-    found = [f"duplicate field {errors.quote(path)}" for path in paths]
-    mode = decode.field_validation(request)
-    if mode == "Strict":
-        raise errors.bad_request("strict decoding error: " + ", ".join(found))
-    if mode == "Warn":
-        request.warnings += found
-
-
-def rejected(why: str) -> StatusError:
-    """Upstream's answer to a patch that can be read but not applied."""
-    details = {"causes": [{"reason": "UnexpectedServerResponse", "message": why}]}
-    text = f"the server rejected our request due to an error in our request: {why}"
-    return StatusError(422, "Invalid", text, details)
+def _refused(error: patch.PatchError) -> StatusError:
+    if error.code == 422:
+        # Upstream keeps to itself what was wrong.
+        return StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {})
+    if error.code == 413:
+        return StatusError(413, "RequestEntityTooLarge", str(error))
+    return errors.bad_request(str(error))

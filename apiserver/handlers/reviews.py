@@ -23,8 +23,8 @@ async def create(request: Request, context: Context) -> Response:
     answer = _ANSWERS.get(resource.kind)
     if answer is None:
         raise errors.method_not_supported(resource, "create")
-    decode.dry_run(request)
-    review = await decode.read(request, resource)
+    options = decode.options(request)
+    review = await decode.read(request, resource, options.validation)
     review["status"] = await answer(request, context, review)
     metadata = review.setdefault("metadata", {})
     metadata.setdefault("creationTimestamp", None)

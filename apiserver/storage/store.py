@@ -29,6 +29,9 @@ from etcd_raft.client import (
     prefix_end,
 )
 
+#: What the store says to a value beyond its limit.
+REQUEST_TOO_LARGE = "etcdserver: request is too large"
+
 
 class KeyValue(NamedTuple):
     """A value and the revision of its last change."""
@@ -80,7 +83,7 @@ def store_error(error: EtcdError) -> StatusError:
         return StatusError(410, "Expired", text)
     if isinstance(error, RequestTooLarge):
         # Upstream's object limit is the store's: its error passes through to the client.
-        return StatusError(500, "", "etcdserver: request is too large")
+        return StatusError(500, "", REQUEST_TOO_LARGE)
     if isinstance(error, DeadlineExceeded):
         text = "Timeout: request did not complete within requested timeout - context deadline exceeded"
         return StatusError(504, "Timeout", text, {})

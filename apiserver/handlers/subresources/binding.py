@@ -16,20 +16,20 @@ _BINDING = ("", "v1", "Binding")
 
 async def create(request: Request, endpoint: Endpoint, context: Context) -> Response:
     info = request.info
-    dry_run = decode.dry_run(request)
-    binding = await decode.read(request, endpoint.resource, kind=_BINDING)
-    return await bind(request, endpoint, context, binding, info.name, dry_run=dry_run)
+    options = decode.options(request)
+    binding = await decode.read(request, endpoint.resource, options.validation, kind=_BINDING)
+    return await bind(request, endpoint, context, binding, info.name, dry_run=options.dry_run)
 
 
 async def create_old(request: Request, context: Context) -> Response:
     """``POST .../bindings``: the pod is the one that the binding is named after."""
     pods = context.endpoint("", "pods")
-    dry_run = decode.dry_run(request)
-    binding = await decode.read(request, pods.resource, kind=_BINDING)
+    options = decode.options(request)
+    binding = await decode.read(request, pods.resource, options.validation, kind=_BINDING)
     name = (binding.get("metadata") or {}).get("name") or ""
     if not name:
         raise errors.bad_request("name is required for a Binding")
-    return await bind(request, pods, context, binding, name, dry_run=dry_run)
+    return await bind(request, pods, context, binding, name, dry_run=options.dry_run)
 
 
 async def bind(

@@ -21,7 +21,7 @@ _RETRY_SECONDS = 10
 
 async def create(request: Request, endpoint: Endpoint, context: Context) -> Response:
     info = request.info
-    eviction = await decode.read(request, endpoint.resource, kind=_KIND)
+    eviction = await decode.read(request, endpoint.resource, decode.options(request).validation, kind=_KIND)
     name = (eviction.get("metadata") or {}).get("name") or info.name
     if name != info.name:
         raise errors.bad_request("name in URL does not match name in Eviction object")

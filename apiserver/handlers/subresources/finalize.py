@@ -15,13 +15,14 @@ async def update(request: Request, endpoint: Endpoint, context: Context) -> Resp
     def prepare(new: Object, current: Object) -> None:
         """Only ``spec.finalizers`` can be written this way."""
         finalizers = (new.get("spec") or {}).get("finalizers") or []
-        metadata_finalizers = new["metadata"].get("finalizers")
+        sent = {k: new["metadata"].get(k) for k in ("finalizers", "managedFields")}
         kept = copy_of(current)
         new.clear()
         new.update(kept)
-        new["metadata"].pop("finalizers", None)
-        if metadata_finalizers:
-            new["metadata"]["finalizers"] = metadata_finalizers
+        for field, value in sent.items():
+            new["metadata"].pop(field, None)
+            if value:
+                new["metadata"][field] = value
         new.setdefault("spec", {})
         if finalizers:
             new["spec"]["finalizers"] = finalizers

@@ -19,8 +19,7 @@ _BOUND = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
 
 async def create(request: Request, endpoint: Endpoint, context: Context) -> Response:
     info = request.info
-    asked = await decode.read(request, endpoint.resource, kind=_KIND)
-    decode.dry_run(request)
+    asked = await decode.read(request, endpoint.resource, decode.options(request).validation, kind=_KIND)
     account = await _object(endpoint, endpoint.key(info.namespace, info.name))
     if account is None:
         raise endpoint.not_found(info.name)
