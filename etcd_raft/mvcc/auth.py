@@ -48,6 +48,9 @@ class AuthStore:
 
     def _changed(self) -> None:
         self.revision += 1
+        self._save()
+
+    def _save(self) -> None:
         table = UserTable(
             users=[self.users[name] for name in sorted(self.users)],
             roles=[self.roles[name] for name in sorted(self.roles)],
@@ -164,7 +167,7 @@ class AuthStore:
         if ROOT not in root.roles:
             raise errors.ROOT_ROLE_MISSING
         self.enabled, self._secret = True, request.secret
-        self._changed()
+        self._save()  # nobody's rights are other than before: no new revision, as in etcd
 
     def disable(self, request: Any) -> None:
         if self.enabled:
@@ -195,10 +198,11 @@ class AuthStore:
         user = self.user(request.user)
         if request.role != ROOT:
             self.role(request.role)
-        if request.role not in user.roles:
-            roles = sorted([*user.roles, request.role])
-            del user.roles[:]
-            user.roles.extend(roles)
+        if request.role in user.roles:
+            return
+        roles = sorted([*user.roles, request.role])
+        del user.roles[:]
+        user.roles.extend(roles)
         self._changed()
 
     def user_revoke_role(self, request: Any) -> None:

@@ -29,6 +29,10 @@ def _unavailable(text: str) -> type[StoreError]:
     return _kind("UNAVAILABLE", text)
 
 
+def _plain(text: str) -> type[StoreError]:
+    return type("StoreError", (StoreError,), {"code": "UNKNOWN", "text": text})
+
+
 EMPTY_KEY = _invalid("key is not provided")
 KEY_NOT_FOUND = _invalid("key not found")
 VALUE_PROVIDED = _invalid("value is provided")
@@ -74,7 +78,10 @@ ROLE_EXISTS = _failed("role name already exists")
 ROLE_NOT_FOUND = _failed("role name not found")
 ROLE_EMPTY = _invalid("role name is empty")
 AUTH_FAILED = _invalid("authentication failed, invalid user ID or password")
-NO_PASSWORD_USER = _invalid("authentication failed, password was given for no password user")
+# These have no gRPC code in etcd 3.5 and go out as they are.
+NO_PASSWORD_USER = _plain("auth: authentication failed, password was given for no password user")
+ADMIN_USER_EMPTY = _plain("auth: user name is empty")
+ADMIN_PERMISSION_DENIED = _plain("auth: permission denied")
 PERMISSION_NOT_GIVEN = _invalid("permission not given")
 PERMISSION_DENIED = _kind("PERMISSION_DENIED", "permission denied")
 ROLE_NOT_GRANTED = _failed("role is not granted to the user")

@@ -5,15 +5,16 @@ import os
 from contextvars import ContextVar
 from typing import Any
 
-from etcd_raft.mvcc.auth import ROOT, hash_password
+from etcd_raft.mvcc import errors
+from etcd_raft.mvcc.auth import hash_password
 from etcd_raft.proto import rpc_pb2 as pb
-from etcd_raft.proto.auth_pb2 import Permission
 from etcd_raft.proto.internal_pb2 import Request
 from etcd_raft.server.services import Services
 
-# Services whose every method only an administrator may call once authentication is on; reading oneself is checked below.
-ADMINISTRATION = frozenset({"MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote", "Defragment", "Hash", "HashKV",
-                            "MoveLeader", "Snapshot"})  # fmt: skip
+# What only an administrator may call once authentication is on; the methods of Auth are checked below.
+ADMINISTRATION = frozenset({"MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote", "MoveLeader", "Downgrade"})
+# The same, and refused in words that etcd has for these alone.
+MAINTENANCE = frozenset({"Defragment", "Hash", "HashKV", "Snapshot"})
 current_user: ContextVar[str] = ContextVar("current_user", default="")
 
 
@@ -35,6 +36,7 @@ class Auth(Services):
 
     async def status(self, request: Any) -> bytes:
         auth = self.state.auth
+        auth.require_admin(current_user.get())
         return self._reply(pb.AuthStatusResponse, enabled=auth.enabled, authRevision=auth.revision)
 
     async def authenticate(self, request: Any) -> bytes:
@@ -95,9 +97,6 @@ class Auth(Services):
         if not (user in auth.users and request.role in auth.users[user].roles):
             auth.require_admin(user)
         await self.node.linearizable()
-        if request.role == ROOT:
-            everything = Permission(permType=Permission.READWRITE, range_end=b"\0")
-            return self._reply(pb.AuthRoleGetResponse, perm=[everything])
         return self._reply(pb.AuthRoleGetResponse, perm=list(auth.role(request.role).keyPermission))
 
     async def role_list(self, request: Any) -> bytes:
@@ -129,6 +128,13 @@ def check_permission(member: Any, method: str, request: Any) -> None:
                     auth.require(user, need, key)
         case _ if method in ADMINISTRATION:
             auth.require_admin(user)
+        case _ if method in MAINTENANCE:
+            try:
+                auth.require_admin(user)
+            except errors.USER_EMPTY:
+                raise errors.ADMIN_USER_EMPTY from None
+            except errors.PERMISSION_DENIED:
+                raise errors.ADMIN_PERMISSION_DENIED from None
         case "Alarm" if request.action != pb.AlarmRequest.GET:
             auth.require_admin(user)
 

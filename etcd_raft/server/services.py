@@ -168,12 +168,14 @@ class Cluster(Services):
         if not urls or not all(url.startswith(("http://", "https://")) for url in urls):
             raise errors.MEMBER_BAD_URLS
         membership = self.state.membership
+        id = member_id(urls, "", str(int(time.time())))
+        if id in membership.members:
+            raise errors.MEMBER_EXISTS
         if membership.by_peer_url(urls):
             raise errors.PEER_URL_EXISTS
         if request.isLearner and sum(m.isLearner for m in membership.members.values()) >= _MAX_LEARNERS:
             raise errors.TOO_MANY_LEARNERS
         kind = ConfChangeType.ADD_LEARNER if request.isLearner else ConfChangeType.ADD_VOTER
-        id = member_id(urls, self.member.config.token, str(time.time_ns()))
         self._check_quorum_after(kind, id)
         member = pb.Member(ID=id, peerURLs=sorted(urls), isLearner=request.isLearner)
         result = await self.node.propose_conf_change(ConfChange(kind, id), ConfChangeContext(member=member))
@@ -259,8 +261,6 @@ class Maintenance(Services):
             raftAppliedIndex=raft.log.applied,
             errors=failures,
             isLearner=bool(mine is not None and mine.isLearner),
-            storageVersion="3.5",
-            dbSizeQuota=backend.quota,
         ).SerializeToString()
 
     async def defragment(self, request: Any) -> bytes:

@@ -99,8 +99,10 @@ class WatchStream:
 
     def compacted(self, watcher: Watcher, revision: int) -> None:
         self._watchers.pop(watcher.id, None)
-        text = "etcdserver: mvcc: required revision has been compacted"
-        self._respond(watch_id=watcher.id, canceled=True, compact_revision=revision, cancel_reason=text)
+        header = self._service.header_message()
+        header.ClearField("revision")  # this is about no revision, as in etcd
+        response = pb.WatchResponse(header=header, watch_id=watcher.id, canceled=True, compact_revision=revision)
+        self._put(response.SerializeToString())
 
     # ---- the client's side
 
@@ -158,8 +160,10 @@ class WatchStream:
             return
         try:
             self._service.state.auth.require(current_user.get(), READ, key, end)
-        except errors.StoreError as error:
-            self._respond(watch_id=_BROADCAST_ID, created=True, canceled=True, cancel_reason=error.text)
+        except errors.StoreError:
+            # Whatever is in the way, and as a whole gRPC error: so etcd says it, and its clients look for it.
+            reason = f"rpc error: code = PermissionDenied desc = {errors.PERMISSION_DENIED.text}"
+            self._respond(watch_id=_BROADCAST_ID, created=True, canceled=True, cancel_reason=reason)
             return
         if end and end != b"\0" and key >= end:
             reason = "mvcc: watcher range is empty"
