@@ -5,6 +5,7 @@ from apiserver.admission import Chain
 from apiserver.admission.plugins import plugins
 from apiserver.allocators import ServiceAllocator
 from apiserver.authentication.authenticator import Authenticator
+from apiserver.authentication.keys import Keys
 from apiserver.authentication.serviceaccount import ServiceAccountTokens
 from apiserver.authorization import Authorizer
 from apiserver.cacher import Cacher
@@ -30,10 +31,12 @@ def build_context(options: Options) -> Context:
     stored = sorted((r for r in RESOURCES if r.stored), key=lambda r: r.stored_api_version != r.api_version)
     cacher = Cacher(store, [(r, STRATEGIES[r].selectable_fields) for r in stored])
     tokens = ServiceAccountTokens(
-        options.service_account_issuer,
-        options.service_account_signing_key_file,
-        options.service_account_key_files,
+        options.service_account_issuers,
+        Keys(options.service_account_signing_key_file, options.service_account_key_files),
         cacher,
+        audiences=options.api_audiences,
+        extend=options.service_account_extend_token_expiration,
+        most_seconds=options.service_account_max_token_expiration,
     )
     context = Context(
         options=options,

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from componentbase.flags import FlagSet
 
+_ISSUER = "https://kubernetes.default.svc.cluster.local"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -22,9 +24,13 @@ class Options:
     client_ca_file: str
     service_cluster_ip_range: str
     service_node_port_range: tuple[int, int]
-    service_account_issuer: str
+    service_account_issuers: tuple[str, ...]
     service_account_key_files: tuple[str, ...]
     service_account_signing_key_file: str
+    service_account_jwks_uri: str
+    service_account_extend_token_expiration: bool
+    service_account_max_token_expiration: float
+    api_audiences: tuple[str, ...]
     token_auth_file: str
     authorization_modes: tuple[str, ...]
     kubelet_client_certificate: str
@@ -55,9 +61,13 @@ def parse(argv: list[str] | None) -> Options:
     flags.flag("client-ca-file", help="CA of client certificates", required=True)
     flags.flag("service-cluster-ip-range", "10.96.0.0/16", help="CIDR of the ClusterIPs")
     flags.flag("service-node-port-range", "30000-32767", help="ports for NodePort services")
-    flags.flag("service-account-issuer", "https://kubernetes.default.svc.cluster.local", help="iss of the tokens")
+    flags.add_argument("--service-account-issuer", action="append", help="iss of the tokens; several: the first one signs")
     flags.add_argument("--service-account-key-file", action="append", default=[], help="keys that verify tokens")
     flags.flag("service-account-signing-key-file", help="key that signs tokens")
+    flags.flag("service-account-jwks-uri", help="where the discovery document says that the public keys are")
+    flags.boolean("service-account-extend-token-expiration", True, "let pods' tokens live on when they are not renewed")
+    flags.duration("service-account-max-token-expiration", "0", help="the longest life of a token that may be asked for")
+    flags.flag("api-audiences", help="comma-separated: audiences of tokens for this server (default: the issuers)")
     flags.flag("token-auth-file", help='CSV of token,user,uid,"groups"')
     flags.flag("authorization-mode", "AlwaysAllow", help="comma-separated: AlwaysAllow, AlwaysDeny, Node, RBAC")
     flags.flag("kubelet-client-certificate", help="our client certificate for the kubelets")
@@ -90,9 +100,13 @@ def parse(argv: list[str] | None) -> Options:
         client_ca_file=given.client_ca_file,
         service_cluster_ip_range=given.service_cluster_ip_range,
         service_node_port_range=(int(low), int(high)),
-        service_account_issuer=given.service_account_issuer,
+        service_account_issuers=tuple(given.service_account_issuer or (_ISSUER,)),
         service_account_key_files=tuple(given.service_account_key_file),
         service_account_signing_key_file=given.service_account_signing_key_file,
+        service_account_jwks_uri=given.service_account_jwks_uri,
+        service_account_extend_token_expiration=given.service_account_extend_token_expiration,
+        service_account_max_token_expiration=given.service_account_max_token_expiration,
+        api_audiences=tuple(filter(None, given.api_audiences.split(","))),
         token_auth_file=given.token_auth_file,
         authorization_modes=tuple(given.authorization_mode.split(",")),
         kubelet_client_certificate=given.kubelet_client_certificate,

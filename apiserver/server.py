@@ -90,8 +90,7 @@ class Protocol(connection.Protocol):
     def user(self, read: Callable[[Any], User | None]) -> User | None:
         """Who the verified client certificate names; read once, for it cannot change."""
         if self._user is _NOT_READ:
-            certificate = self.transport.get_extra_info("peercert")
-            self._user = read(certificate) if certificate else None
+            self._user = read(self.transport.get_extra_info("ssl_object"))
         found: User | None = self._user
         return found
 

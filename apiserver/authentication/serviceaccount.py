@@ -1,39 +1,36 @@
 """Service-account tokens: JWTs that this server signs (TokenRequest) and recognizes again.
 
-A token is bound: it names the account's uid, and perhaps a pod, and is worth nothing once either is gone. Signing keys
-are RSA or ECDSA; PyJWT does the format and the signatures, and is imported with the first token, because a cluster's own
-components use certificates.
+A token is bound: it names the account's uid, and perhaps a pod, a secret or a node, and is worth nothing once one of them is
+gone. Tokens of Secrets (the old kind, without an end) are the controller manager's; they are recognized here too.
 """
 
 import base64
-import hashlib
+import hmac
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from apimachinery.errors import quote
+from apimachinery.meta import parse_time
+from apiserver.authentication.keys import Keys
 from apiserver.authentication.user import AUTHENTICATED_GROUP, User
 from apiserver.cacher import Cacher
 
 Object = dict[str, Any]
 _PREFIX = "system:serviceaccount:"
-_NBF_LEEWAY_SECONDS = 10
+_LEGACY_ISSUER, _LEGACY = "kubernetes/serviceaccount", "kubernetes.io/serviceaccount/"
+_INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+#: Clocks differ: upstream's leeway for every time in a token, and for an object that is being deleted.
+_LEEWAY_SECONDS = 60
 _KNOWN_AT_MOST = 2048
+#: The life of a pod's own token. Clients that never read the file again keep working: it lives for a year in fact.
+WARN_AFTER_SECONDS, EXTENDED_SECONDS = 3607, 365 * 24 * 3600
+_INVALIDATED = "service account token has been invalidated"
 
 
 class InvalidToken(Exception):
-    """The bearer token is not one of ours, has expired or names something that is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key and the id that tokens name it by. ``private`` is None for one that only verifies."""
-
-    id: str
-    algorithm: str
-    public: Any
-    private: Any
+    """The bearer token is not one of ours (then without a text), has expired or names something that is gone."""
 
 
 def user_name(namespace: str, name: str) -> str:
@@ -41,20 +38,28 @@ def user_name(namespace: str, name: str) -> str:
 
 
 class ServiceAccountTokens:
-    """Signs and verifies. ``issuer`` is also the audience that the API server itself accepts."""
+    """Signs as the first of ``issuers``, accepts all of them. ``audiences`` are what the API server itself accepts."""
 
-    def __init__(self, issuer: str, signing_key_file: str, verifying_key_files: Sequence[str], cacher: Cacher) -> None:
-        self.issuer = issuer
-        self.audiences = (issuer,)
-        self._signing_file = signing_key_file
-        self._files = [f for f in (signing_key_file, *verifying_key_files) if f]
+    def __init__(
+        self,
+        issuers: Sequence[str],
+        keys: Keys,
+        cacher: Cacher,
+        *,
+        audiences: Sequence[str] = (),
+        extend: bool = True,
+        most_seconds: float = 0,
+    ) -> None:
+        self.issuer, self._issuers = issuers[0], frozenset(issuers)
+        self.audiences = tuple(audiences or issuers)
+        self.extend, self.most_seconds = extend, most_seconds
+        self.keys = keys
         self._cacher = cacher
-        self._keys: dict[str, Key] | None = None
         self._verified: dict[str, Object] = {}
 
     @property
     def enabled(self) -> bool:
-        return bool(self._files)
+        return bool(self.keys)
 
     # --- signing
 
@@ -67,7 +72,7 @@ class ServiceAccountTokens:
         bound: Object | None = None,
         node: Object | None = None,
     ) -> tuple[str, int]:
-        """A token for the account and when it ends. ``bound`` is the Pod, Secret or Node that it is tied to."""
+        """A token for the account and when to have a new one. ``bound`` is the Pod, Secret or Node that it is tied to."""
         now = int(time.time())
         metadata = account["metadata"]
         private: Object = {
@@ -78,9 +83,12 @@ class ServiceAccountTokens:
             private[bound["kind"].lower()] = {"name": bound["metadata"]["name"], "uid": bound["metadata"]["uid"]}
         if node is not None:
             private["node"] = {"name": node["metadata"]["name"], "uid": node["metadata"]["uid"]}
+        life = seconds
+        if self._extends(audiences, seconds, bound):
+            private["warnafter"], life = now + seconds, EXTENDED_SECONDS
         claims = {
             "aud": list(audiences),
-            "exp": now + seconds,
+            "exp": now + life,
             "iat": now,
             "iss": self.issuer,
             "jti": str(uuid.uuid4()),
@@ -88,156 +96,129 @@ class ServiceAccountTokens:
             "nbf": now,
             "sub": user_name(metadata["namespace"], metadata["name"]),
         }
-        import jwt
-
-        key = self._signing_key()
-        return jwt.encode(claims, key.private, algorithm=key.algorithm, headers={"kid": key.id}), now + seconds
-
-    def _signing_key(self) -> Key:
-        if not self._signing_file:
+        key = self.keys.signing()
+        if key is None:
             raise InvalidToken("no --service-account-signing-key-file was given")
-        return next(key for key in self.keys().values() if key.private is not None)
+        return key.sign(claims), now + seconds
+
+    def _extends(self, audiences: Sequence[str], seconds: int, bound: Object | None) -> bool:
+        is_pods = bound is not None and bound["kind"] == "Pod"
+        return self.extend and is_pods and seconds == WARN_AFTER_SECONDS and set(audiences) <= set(self.audiences)
 
     # --- verifying
 
-    async def authenticate(self, token: str, audiences: Sequence[str] = ()) -> User:
-        """The account behind a token. Raises ``InvalidToken``."""
+    async def authenticate(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, tuple[str, ...]]:
+        """The account behind a token, and those of the audiences that it is for. Raises ``InvalidToken``."""
         claims = self._claims(token)
-        now = time.time()
-        if claims["exp"] <= now:
-            raise InvalidToken("service account token has expired")
-        if claims.get("nbf", 0) > now + _NBF_LEEWAY_SECONDS:
-            raise InvalidToken("service account token is not valid yet")
-        given = claims.get("aud") or []
-        if isinstance(given, str):
-            given = [given]
-        if not set(given) & set(audiences or self.audiences):
-            raise InvalidToken(
-                f"token audiences {given} is invalid for the target audiences {list(audiences or self.audiences)}"
+        wanted = audiences or self.audiences
+        legacy = claims["iss"] == _LEGACY_ISSUER
+        given = self.audiences if legacy else _list(claims.get("aud"))
+        meant = tuple(audience for audience in wanted if audience in given)
+        if not meant:
+            shown = (
+                f"[{' '.join(map(quote, given))}] is invalid for the target audiences [{' '.join(map(quote, wanted))}]"
             )
-        return self._user(claims)
+            raise InvalidToken(f"token audiences {shown}")
+        if legacy:
+            return await self._legacy_user(claims, token), meant
+        now = time.time()
+        if claims["exp"] + _LEEWAY_SECONDS <= now:
+            raise InvalidToken("service account token has expired")
+        if claims.get("nbf", 0) > now + _LEEWAY_SECONDS:
+            raise InvalidToken("service account token is not valid yet")
+        return await self._user(claims), meant
 
     def _claims(self, token: str) -> Object:
         """The claims of a token whose signature holds; remembered, for a signature costs more than the rest of a request."""
         claims = self._verified.get(token)
         if claims is not None:
             return claims
-        import jwt
-
-        try:
-            header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError:
-            raise InvalidToken("not a JWT") from None
-        keys = self.keys()
-        candidates = [keys[header["kid"]]] if header.get("kid") in keys else list(keys.values())
-        claims = next((found for key in candidates if (found := _verified(token, key)) is not None), None)
+        claims = self.keys.claims(token)
         if claims is None:
-            raise InvalidToken("signature is not valid")
-        if claims.get("iss") != self.issuer:
-            raise InvalidToken("not issued by this cluster")
-        if not isinstance(claims.get("exp"), int):
-            raise InvalidToken("token has no expiry")
+            raise InvalidToken
+        issuer = claims.get("iss")
+        if issuer != _LEGACY_ISSUER and (issuer not in self._issuers or not isinstance(claims.get("exp"), int)):
+            raise InvalidToken
         if len(self._verified) >= _KNOWN_AT_MOST:
             self._verified.clear()
         self._verified[token] = claims
         return claims
 
-    def _user(self, claims: Object) -> User:
+    async def _user(self, claims: Object) -> User:
         private = claims.get("kubernetes.io") or {}
         namespace, account = private.get("namespace", ""), private.get("serviceaccount") or {}
         name, uid = account.get("name", ""), account.get("uid", "")
         if claims.get("sub") != user_name(namespace, name):
-            raise InvalidToken("subject does not match the service account")
-        self._require("serviceaccounts", f"{namespace}/{name}", uid)
+            raise InvalidToken("sub claim is invalid")
+        await self._account(namespace, name, uid)
         extra: dict[str, list[str]] = {}
         if claims.get("jti"):
             extra["authentication.kubernetes.io/credential-id"] = [f"JTI={claims['jti']}"]
-        pod = private.get("pod")
+        secret, pod, node = private.get("secret"), private.get("pod"), private.get("node")
+        if secret:
+            await self._require("secrets", f"{namespace}/{secret.get('name')}", secret.get("uid", ""))
         if pod:
-            self._require("pods", f"{namespace}/{pod.get('name')}", pod.get("uid", ""))
+            await self._require("pods", f"{namespace}/{pod.get('name')}", pod.get("uid", ""))
             extra["authentication.kubernetes.io/pod-name"] = [pod["name"]]
             extra["authentication.kubernetes.io/pod-uid"] = [pod["uid"]]
-        node = private.get("node")
         if node:
+            if not pod:  # of a pod's token it only says where the pod runs
+                await self._require("nodes", node.get("name", ""), node.get("uid", ""))
             extra["authentication.kubernetes.io/node-name"] = [node["name"]]
             extra["authentication.kubernetes.io/node-uid"] = [node["uid"]]
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED_GROUP)
-        return User(claims["sub"], groups, uid, extra)
+        return User(claims["sub"], _groups(namespace), uid, extra)
 
-    def _require(self, prefix: str, key: str, uid: str) -> None:
-        cache = self._cacher.caches[prefix]
+    async def _legacy_user(self, claims: Object, token: str) -> User:
+        namespace, name = claims.get(f"{_LEGACY}namespace", ""), claims.get(f"{_LEGACY}service-account.name", "")
+        uid, secret_name = claims.get(f"{_LEGACY}service-account.uid", ""), claims.get(f"{_LEGACY}secret.name", "")
+        if claims.get("sub") != user_name(namespace, name):
+            raise InvalidToken("sub claim is invalid")
+        secret = await self._find("secrets", f"{namespace}/{secret_name}")
+        if secret is None or "deletionTimestamp" in secret["metadata"]:
+            raise InvalidToken(_INVALIDATED)
+        held = base64.b64decode((secret.get("data") or {}).get("token") or "")
+        if not hmac.compare_digest(held, token.encode()):
+            raise InvalidToken("service account token does not match server's copy")
+        if _INVALID_SINCE in (secret["metadata"].get("labels") or {}):
+            held_by = f"secret {namespace}/{secret_name} for service account {namespace}/{name}"
+            raise InvalidToken(f"the token in {held_by} has been marked invalid")
+        await self._account(namespace, name, uid)
+        return User(claims["sub"], _groups(namespace), uid)
+
+    async def _account(self, namespace: str, name: str, uid: str) -> None:
+        account = await self._find("serviceaccounts", f"{namespace}/{name}")
+        if account is None:
+            raise InvalidToken(f"serviceaccounts {quote(name)} not found")
+        if _is_gone(account):
+            raise InvalidToken(f"service account {namespace}/{name} has been deleted")
+        if account["metadata"].get("uid") != uid:
+            found = account["metadata"].get("uid")
+            raise InvalidToken(f"service account UID ({found}) does not match claim ({uid})")
+
+    async def _require(self, prefix: str, key: str, uid: str) -> None:
+        """What a token is bound to is still there, and the same."""
+        obj = await self._find(prefix, key)
+        if obj is None or _is_gone(obj) or obj["metadata"].get("uid") != uid:
+            raise InvalidToken(_INVALIDATED)
+
+    async def _find(self, plural: str, key: str) -> Object | None:
+        cache = self._cacher.caches["minions" if plural == "nodes" else plural]
         entry = cache.get(key)
-        if entry is None or cache.codec.decode_body(entry.body)["metadata"].get("uid") != uid:
-            raise InvalidToken(f"{prefix} {key} with uid {uid} is gone")
-
-    # --- keys
-
-    def keys(self) -> dict[str, Key]:
-        """By id. Read from the files once; OSError or ValueError when one cannot be used."""
-        if self._keys is None:
-            self._keys = {}
-            for path in self._files:
-                key = _load(path, private=path == self._signing_file)
-                known = self._keys.get(key.id)
-                if known is None or known.private is None:
-                    self._keys[key.id] = key
-        return self._keys
-
-    def jwks(self) -> Object:
-        """The public keys as a JSON Web Key Set."""
-        return {"keys": [_jwk(key) for key in self.keys().values()]}
+        if entry is None:
+            # A token may be used before this server has seen the account that another one has made it for.
+            await self._cacher.consistent()
+            entry = cache.get(key)
+        return None if entry is None else cache.codec.decode_body(entry.body)
 
 
-def _load(path: str, *, private: bool) -> Key:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
-    with open(path, "rb") as file:
-        pem = file.read()
-    secret: Any = None
-    if b"PRIVATE KEY" in pem:
-        secret = serialization.load_pem_private_key(pem, None)
-        public: Any = secret.public_key()
-    else:
-        public = serialization.load_pem_public_key(pem)
-    if isinstance(public, rsa.RSAPublicKey):
-        algorithm = "RS256"
-    elif isinstance(public, ec.EllipticCurvePublicKey):
-        algorithm = {256: "ES256", 384: "ES384", 521: "ES512"}[public.curve.key_size]
-    else:
-        raise ValueError(f"{path}: a service-account key has to be RSA or ECDSA")
-    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return Key(_encode(hashlib.sha256(der).digest()).decode(), algorithm, public, secret if private else None)
+def _groups(namespace: str) -> tuple[str, ...]:
+    return ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED_GROUP)
 
 
-#: The signature only: times and audiences are held against each request, but a signature is checked once.
-_SIGNATURE_ONLY = {
-    "verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_iss": False,
-    "verify_sub": False, "verify_jti": False,
-}  # fmt: skip
+def _list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
 
 
-def _verified(token: str, key: Key) -> Object | None:
-    """The claims, when the token carries this key's signature."""
-    import jwt
-
-    try:
-        claims: Object = jwt.decode(token, key.public, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)  # type: ignore[arg-type]
-    except jwt.InvalidTokenError:
-        return None
-    return claims
-
-
-def _jwk(key: Key) -> Object:
-    from jwt.algorithms import get_default_algorithms
-
-    return {
-        **get_default_algorithms()[key.algorithm].to_jwk(key.public, as_dict=True),
-        "use": "sig",
-        "kid": key.id,
-        "alg": key.algorithm,
-    }
-
-
-def _encode(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
+def _is_gone(obj: Object) -> bool:
+    deleted = obj["metadata"].get("deletionTimestamp")
+    return deleted is not None and parse_time(deleted) < time.time() - _LEEWAY_SECONDS

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from apimachinery import errors, meta
-from apimachinery.errors import FieldError, StatusError
+from apimachinery.errors import FieldError
+from apiserver.authentication.serviceaccount import InvalidToken
 from apiserver.authentication.user import User
 from apiserver.authorization import Action
 from apiserver.context import Context
@@ -50,47 +51,77 @@ async def _token(request: Request, context: Context, review: Object) -> Object:
     token = spec.get("token") or ""
     if not token:
         raise errors.bad_request("token is required for TokenReview in authentication")
-    audiences = tuple(spec.get("audiences") or ())
     try:
-        user = await context.authenticator.authenticate_token(token, audiences)
-    except StatusError:
-        return {"user": {}, "error": "invalid bearer token"} if not audiences else {"user": {}}
-    return {"authenticated": True, "user": _user_info(user), "audiences": list(audiences or context.tokens.audiences)}
+        user, audiences = await context.authenticator.authenticate_token(token, tuple(spec.get("audiences") or ()))
+    except InvalidToken as error:
+        return {"user": {}, "error": str(error)}
+    return {"authenticated": True, "user": _user_info(user), "audiences": list(audiences)}
 
 
 async def _self_access(request: Request, context: Context, review: Object) -> Object:
-    return await _decide(request, context, review, request.user)
+    _check(request, review, _wrong_attributes(review), "must be empty")
+    return _decide(context, review, request.user)
 
 
 async def _access(request: Request, context: Context, review: Object) -> Object:
-    spec = review.get("spec") or {}
-    found: list[FieldError] = []
-    if not spec.get("user") and not spec.get("groups"):
-        found.append(errors.invalid_value("spec.user", "", "at least one of user or group must be specified"))
-    if found:
-        raise _invalid(request, found)
-    user = User(spec.get("user") or "", spec.get("groups") or (), spec.get("uid") or "", spec.get("extra"))
-    return await _decide(request, context, review, user)
+    _check(request, review, _wrong_attributes(review) + _wrong_user(review), "must be empty")
+    return _decide(context, review, _asked_user(review))
 
 
 async def _local_access(request: Request, context: Context, review: Object) -> Object:
-    attributes = (review.get("spec") or {}).get("resourceAttributes") or {}
-    namespace = request.info.namespace
-    if attributes.get("namespace", namespace) != namespace:
-        detail = f"must match metadata.namespace: {namespace}"
-        raise _invalid(
-            request, [errors.invalid_value("spec.resourceAttributes.namespace", attributes.get("namespace"), detail)]
+    spec, namespace = review.get("spec") or {}, request.info.namespace
+    found = _wrong_attributes(review) + _wrong_user(review)
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    metadata = review.setdefault("metadata", {})
+    if metadata.pop("namespace", "") not in ("", namespace):
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
         )
-    attributes["namespace"] = namespace
-    return await _access(request, context, review)
+    if resource is not None and resource.get("namespace", "") != namespace:
+        asked = resource.get("namespace", "")
+        found.append(errors.invalid_value("spec.resourceAttributes.namespace", asked, "must match metadata.namespace"))
+    if other is not None:
+        found.append(errors.invalid_value("spec.nonResourceAttributes", other, "disallowed on this kind of request"))
+    _check(request, review, found, "must be empty except for namespace")
+    metadata["namespace"] = namespace
+    return _decide(context, review, _asked_user(review))
 
 
-async def _decide(request: Request, context: Context, review: Object, user: User) -> Object:
+def _wrong_attributes(review: Object) -> list[FieldError]:
     spec = review.get("spec") or {}
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if (resource is None) is (other is None):
-        which = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        raise _invalid(request, [errors.invalid_value("spec.resourceAttributes", resource, which)])
+    if resource is not None and other is not None:
+        text = "cannot be specified in combination with resourceAttributes"
+        return [errors.invalid_value("spec.nonResourceAttributes", other, text)]
+    if resource is None and other is None:
+        text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        return [errors.invalid_value("spec.resourceAttributes", None, text)]
+    return []
+
+
+def _wrong_user(review: Object) -> list[FieldError]:
+    spec = review.get("spec") or {}
+    if spec.get("user") or spec.get("groups"):
+        return []
+    return [errors.invalid_value("spec.user", "", "at least one of user or group must be specified")]
+
+
+def _asked_user(review: Object) -> User:
+    spec = review["spec"]
+    return User(spec.get("user") or "", spec.get("groups") or (), spec.get("uid") or "", spec.get("extra"))
+
+
+def _check(request: Request, review: Object, found: list[FieldError], empty: str) -> None:
+    metadata = {k: v for k, v in (review.get("metadata") or {}).items() if k != "managedFields" and v}
+    if metadata:
+        found.append(errors.invalid_value("metadata", metadata, empty))
+    if found:
+        assert request.info.resource is not None, "reviews are resources"
+        raise errors.invalid(request.info.resource, (review.get("metadata") or {}).get("name", ""), found)
+
+
+def _decide(context: Context, review: Object, user: User) -> Object:
+    resource, other = review["spec"].get("resourceAttributes"), review["spec"].get("nonResourceAttributes")
     if resource is not None:
         action = Action(
             verb=resource.get("verb", ""),
@@ -102,7 +133,7 @@ async def _decide(request: Request, context: Context, review: Object, user: User
             field_selector=_field_selector(resource.get("fieldSelector") or {}),
         )
     else:
-        action = Action(verb=(other or {}).get("verb", ""), path=(other or {}).get("path", ""))
+        action = Action(verb=other.get("verb", ""), path=other.get("path", ""))
     allowed, reason = context.authorizer.decide(user, action)
     return {"allowed": allowed, **({"reason": reason} if reason else {})}
 
@@ -125,11 +156,6 @@ async def _rules(request: Request, context: Context, review: Object) -> Object:
     if not namespace:
         raise errors.bad_request("no namespace on request")
     return context.authorizer.rules(request.user, namespace)
-
-
-def _invalid(request: Request, found: list[FieldError]) -> StatusError:
-    assert request.info.resource is not None, "reviews are resources"
-    return errors.invalid(request.info.resource, "", found)
 
 
 _ANSWERS: dict[str, Answer] = {

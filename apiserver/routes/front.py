@@ -1,11 +1,11 @@
-"""Everything that is not about a resource: discovery is answered here, the rest by :mod:`apiserver.routes.documents`."""
+"""Everything that is not about a resource: discovery and the public keys here, the rest by :mod:`apiserver.routes.documents`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from apiserver.context import Context
 from apiserver.request import Receive, Request, Scope, Send
-from apiserver.routes import groups
+from apiserver.routes import groups, oidc
 
 
 def build(context: Context) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -16,7 +16,9 @@ def build(context: Context) -> Callable[[Scope, Receive, Send], Awaitable[None]]
         nonlocal documents
         request = Request(scope, receive, send)
         # Every component asks for discovery when it starts, and must not wait until FastAPI is imported.
-        answer = groups.answer(request, context) if request.method == "GET" else None
+        answer = None
+        if request.method in ("GET", "HEAD"):
+            answer = groups.answer(request, context) or oidc.answer(request.info.path, context)
         if answer is not None:
             await answer.send(request)
             return

@@ -16,6 +16,7 @@ from apimachinery import errors
 from apimachinery.errors import StatusError
 from apiserver import backend
 from apiserver.admission import Attributes
+from apiserver.authentication.authenticator import without_token
 from apiserver.backend import Answer, BackendError, Location
 from apiserver.context import Context
 from apiserver.handlers.endpoint import Endpoint
@@ -203,7 +204,8 @@ def _headers(request: Request, uri: str) -> list[tuple[str, str]]:
         name = raw.decode("latin-1")
         if name in _HOP or name in named or name.startswith(_CREDENTIALS) or name in _FORWARDED:
             continue
-        kept.append((name, value.decode("latin-1")))
+        text = value.decode("latin-1")
+        kept.append((name, without_token(text) if name == "sec-websocket-protocol" else text))
     client = request.scope.get("client")
     before = request.header(b"x-forwarded-for")
     if client:

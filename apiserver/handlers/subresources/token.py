@@ -3,7 +3,7 @@
 from typing import Any
 
 from apimachinery import errors, meta
-from apimachinery.errors import FieldError
+from apimachinery.errors import FieldError, StatusError
 from apiserver.admission.noderestriction import check_token
 from apiserver.context import Context
 from apiserver.handlers import decode
@@ -25,8 +25,12 @@ async def create(request: Request, endpoint: Endpoint, context: Context) -> Resp
         raise endpoint.not_found(info.name)
     spec = asked.setdefault("spec", {})
     audiences = spec.get("audiences") or list(context.tokens.audiences)
-    seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
+    seconds = spec["expirationSeconds"] if spec.get("expirationSeconds") is not None else _DEFAULT_SECONDS
     _check(endpoint, info.name, seconds)
+    most = int(context.tokens.most_seconds)
+    if most and seconds > most:
+        request.warnings.append(f"requested expiration of {seconds} seconds shortened to {most} seconds")
+        seconds = most
     bound, node = await _bound(context, account, spec.get("boundObjectRef"))
     if context.authorizer.restricts_nodes:
         check_token(request.user, endpoint.resource, info.name, spec.get("boundObjectRef"), bound)
@@ -65,7 +69,9 @@ async def _bound(context: Context, account: Object, reference: Object | None) ->
     kind, name = reference.get("kind", ""), reference.get("name", "")
     plural = _BOUND.get(kind)
     if plural is None or reference.get("apiVersion") not in ("v1", "", None):
-        raise errors.bad_request(f"cannot bind token for serviceaccount to {kind} object")
+        raise errors.bad_request(
+            f"cannot bind token to object of type /{reference.get('apiVersion') or ''}, Kind={kind}"
+        )
     endpoint = context.endpoint("", plural)
     namespace = account["metadata"]["namespace"]
     key = endpoint.key(namespace if endpoint.resource.namespaced else "", name)
@@ -74,11 +80,11 @@ async def _bound(context: Context, account: Object, reference: Object | None) ->
         raise errors.not_found(endpoint.resource, name)
     uid = found["metadata"]["uid"]
     if reference.get("uid") and reference["uid"] != uid:
-        why = (
-            f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
-            "The object might have been deleted and then recreated"
+        text = (
+            f"Operation cannot be fulfilled on {kind} {errors.quote(name)}: the UID in the bound object reference "
+            f"({reference['uid']}) does not match the UID in record. The object might have been deleted and then recreated"
         )
-        raise errors.conflict(endpoint.resource, name, why)
+        raise StatusError(409, "Conflict", text, {"name": name, "kind": kind})
     found["kind"] = kind
     if kind != "Pod":
         return found, None

@@ -11,6 +11,7 @@ from apimachinery import errors
 from apimachinery.errors import StatusError
 from apiserver import backend
 from apiserver.admission import Attributes
+from apiserver.authentication.authenticator import without_token
 from apiserver.backend import BackendError
 from apiserver.context import Context
 from apiserver.handlers.endpoint import Endpoint
@@ -20,6 +21,9 @@ from apiserver.request import Request
 
 #: What the kubelet must see of the client's request: the upgrade and nothing of the client's credentials.
 _PASSED = ("connection", "upgrade", "x-stream-protocol-version")
+
+
+_PROTOCOL = b"sec-websocket-protocol"
 
 
 async def execute(request: Request, endpoint: Endpoint, context: Context) -> None:
@@ -76,10 +80,11 @@ async def _join(
     if "upgrade" not in request.header(b"connection").lower():
         raise errors.bad_request("Upgrade request required")
     headers = [
-        (name.decode(), value.decode("latin-1"))
+        (name.decode(), without_token(value.decode("latin-1")) if name == _PROTOCOL else value.decode("latin-1"))
         for name, value in request.scope["headers"]
         if name.decode() in _PASSED or name.startswith(b"sec-websocket-")
     ]
+    headers = [(name, value) for name, value in headers if value]
     if parameters:
         target += "?" + urlencode(parameters)
     location = context.kubelets.location(dict(node))
