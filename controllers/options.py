@@ -34,6 +34,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.flag("secondary-node-eviction-rate", 0.01, "the same while many Nodes of a zone are unhealthy")
     flags.flag("large-cluster-size-threshold", 50, "zones of up to so many Nodes are not evicted at the secondary rate")
     flags.flag("unhealthy-zone-threshold", 0.55, "the fraction of unhealthy Nodes that makes a zone unhealthy")
+    flags.duration("resource-quota-sync-period", "5m", "how often the usage of quotas is counted anew")
     flags.flag("terminated-pod-gc-threshold", 12500, "how many ended pods are kept")
     flags.add_argument("-v", "--v", type=int, default=0, help="log verbosity; 4 and more for debugging")
     return flags.parse_args(argv)

@@ -77,6 +77,19 @@ LOOPS: tuple[Entry, ...] = (
         ("rbac.authorization.k8s.io/v1/clusterroles",),
         "clusterrole-aggregation",
     ),
+    Entry("resourcequota-controller", "resourcequota:ResourceQuotaLoop", ("v1/resourcequotas",), "resourcequota"),
+    Entry(
+        "persistentvolumeclaim-protection-controller",
+        "volumeprotection:ClaimProtectionLoop",
+        ("v1/persistentvolumeclaims",),
+        "pvc-protection",
+    ),
+    Entry(
+        "persistentvolume-protection-controller",
+        "volumeprotection:VolumeProtectionLoop",
+        ("v1/persistentvolumes",),
+        "pv-protection",
+    ),
     Entry("garbage-collector-controller", "garbagecollector.loop:GarbageCollectorLoop", (), "garbagecollector"),
 )
 

@@ -33,7 +33,7 @@ ORDER = (
     "CertificateSubjectRestriction", "DefaultIngressClass", "ResourceQuota",
 )  # fmt: skip
 #: On without being asked for. NodeRestriction is on with the node authorizer, as kubeadm has it.
-DEFAULT = frozenset(ORDER) - {"NodeRestriction", "StorageObjectInUseProtection"}
+DEFAULT = frozenset(ORDER) - {"NodeRestriction"}
 
 
 def plugins(context: Any) -> list[Plugin]:

@@ -100,7 +100,8 @@ class ClaimStrategy(Strategy):
         if "storageClassName" not in before:
             spec.pop("storageClassName", None)
         wanted, had = _storage(spec), _storage(before)
-        spec["resources"] = before.get("resources", {})
+        if (old.get("status") or {}).get("phase") == "Bound" and wanted is not None:
+            spec["resources"] = _with_storage(spec["resources"], had)
         spec["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
         if spec["volumeAttributesClassName"] is None:
             del spec["volumeAttributesClassName"]
@@ -133,6 +134,10 @@ class ClaimStrategy(Strategy):
 
 def _storage(spec: Object) -> str | None:
     return ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+
+
+def _with_storage(resources: Object, amount: str | None) -> Object:
+    return {**resources, "requests": {**resources["requests"], "storage": amount}}
 
 
 # --- PersistentVolume -------------------------------------------------------------------------------------------

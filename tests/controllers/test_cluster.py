@@ -399,3 +399,77 @@ async def test_when_the_leader_is_killed_another_goes_on(client: Client, server:
         await rolled_out(client, where, "web", 2)
     finally:
         standby.stop()
+
+
+async def test_a_quota_is_counted_charged_and_replenished(client: Client) -> None:
+    where = await namespace(client, "rationed")
+    quotas, maps = client.resource("v1", "resourcequotas"), client.resource("v1", "configmaps")
+    hard = {"pods": "2", "configmaps": "3", "count/deployments.apps": "1", "services": "5"}
+    await quotas.create({"metadata": {"name": "q", "namespace": where}, "spec": {"hard": hard}})
+
+    async def used(**wanted: str) -> bool:
+        found = (await quotas.get("q", where)).get("status") or {}
+        counted = found.get("used") or {}
+        return found.get("hard") == hard and all(counted.get(name) == amount for name, amount in wanted.items())
+
+    # The root certificate is a ConfigMap too.
+    await eventually("the first count", lambda: used(pods="0", configmaps="1", services="0"))
+    await client.resource("apps/v1", "deployments").create(workload("Deployment", "web", where, replicas=3))
+
+    async def as_many_as_allowed() -> bool:
+        return len(await pods_of(client, where, "web")) == 2
+
+    await eventually("two of three pods", as_many_as_allowed)
+    await eventually("the charge", lambda: used(pods="2", **{"count/deployments.apps": "1"}))
+    sets = client.resource("apps/v1", "replicasets")
+
+    async def complaint() -> str:
+        (found,) = (await sets.list(where))["items"]
+        condition = meta.get_condition(found, "ReplicaFailure") or {}
+        return str(condition.get("message") or "")
+
+    assert "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2" in await eventually(
+        "the failure", complaint
+    )
+    for name in ("a", "b"):
+        await maps.create({"metadata": {"name": name, "namespace": where}})
+    with pytest.raises(ApiError, match="exceeded quota: q, requested: configmaps=1, used: configmaps=3"):
+        await maps.create({"metadata": {"name": "c", "namespace": where}})
+    await maps.delete("a", where)
+    await eventually("what was deleted is given back", lambda: used(configmaps="2"))
+    await maps.create({"metadata": {"name": "c", "namespace": where}})
+    await client.resource("apps/v1", "deployments").delete("web", where)
+    await eventually("everything is given back", lambda: used(pods="0", **{"count/deployments.apps": "0"}))
+
+
+async def test_a_claim_in_use_outlives_its_deletion(client: Client) -> None:
+    where = await namespace(client, "protected")
+    claims, pods = client.resource("v1", "persistentvolumeclaims"), client.resource("v1", "pods")
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": ""}
+    for name in ("used", "idle"):
+        await claims.create({"metadata": {"name": name, "namespace": where}, "spec": spec})
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "used"}}
+    pod = {"containers": [{"name": "c", "image": "i"}], "volumes": [volume]}
+    await pods.create({"metadata": {"name": "p", "namespace": where}, "spec": pod})
+
+    async def bound() -> bool:
+        return bool((await pods.get("p", where))["spec"].get("nodeName"))
+
+    await eventually("the pod has a node", bound)
+    for name in ("used", "idle"):
+        await claims.delete(name, where)
+
+    async def left() -> list[str]:
+        return [meta.name(c) for c in (await claims.list(where))["items"]]
+
+    async def only_the_used_one() -> bool:
+        return await left() == ["used"]
+
+    await eventually("the idle claim goes", only_the_used_one)
+    assert meta.is_deleting(await claims.get("used", where))
+    await pods.delete("p", where, grace_period_seconds=0)
+
+    async def none() -> bool:
+        return not await left()
+
+    await eventually("the claim follows its pod", none)
