@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from etcd_raft.client.connection import Connection
+from etcd_raft.client.connection import Connection, Stream
 from etcd_raft.client.errors import DeadlineExceeded, EtcdError, Unavailable
 from etcd_raft.client.results import (
     DeleteResult,
@@ -250,15 +250,17 @@ class EtcdClient:
 
 async def _one_answer(connection: Connection, path: str, data: bytes, timeout: float) -> bytes:
     """Send one message on a stream of its own and wait for its answer."""
-    stream = connection.stream(path)
+    stream: Stream | None = None
     try:
         async with asyncio.timeout(timeout):
+            stream = await connection.stream(path)
             await stream.send(data)
             reply = await stream.receive()
     except TimeoutError:
-        raise DeadlineExceeded("DEADLINE_EXCEEDED", "Deadline Exceeded", maybe_applied=True) from None
+        raise DeadlineExceeded("DEADLINE_EXCEEDED", "Deadline Exceeded", maybe_applied=stream is not None) from None
     finally:
-        stream.cancel()
+        if stream is not None:
+            stream.cancel()
     if reply is None:
         raise Unavailable("UNAVAILABLE", "the store ended the stream without an answer", maybe_applied=True)
     return reply

@@ -68,15 +68,13 @@ BY_CODE: dict[str, type[EtcdError]] = {"UNAVAILABLE": Unavailable, "DEADLINE_EXC
 
 # Answers that etcd gives before a proposal is made: a write that got one of them has surely not happened.
 NEVER_PROPOSED = frozenset({"etcdserver: no leader", "etcdserver: too many requests", "etcdserver: not capable"})
-# gRPC's own words for a call that never left this process.
-NEVER_SENT = ("failed to connect to all addresses", "connections to all backends failing", "no connection available")
 
 
 def surely_not_applied(code: str, details: str) -> bool:
     """Whether a write that failed like this cannot have happened."""
     if code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "INTERNAL"):
         return True  # the store refused it and said so
-    return details in NEVER_PROPOSED or details.startswith(NEVER_SENT)
+    return details in NEVER_PROPOSED
 
 
 def error_from(code: str, details: str) -> EtcdError:

@@ -187,7 +187,7 @@ class WatchStream:
 
     async def _serve(self, connection: "Connection") -> bool:
         """One life of the stream; whether the server ever answered."""
-        stream = connection.stream(_PATH, _REQUIRE_LEADER)
+        stream = await connection.stream(_PATH, _REQUIRE_LEADER)
         self._outbox = asyncio.Queue()
         self._pending.clear()
         self._by_id.clear()

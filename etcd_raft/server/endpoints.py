@@ -1,16 +1,22 @@
 """gRPC around the services: which path is which method, and how a refusal becomes a status."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from google.protobuf.message import DecodeError
+
+from etcd_raft.grpc.server import Server, Streaming, Unary
+from etcd_raft.grpc.status import Code, RpcError
 from etcd_raft.mvcc.errors import StoreError
 from etcd_raft.proto import rpc_pb2 as pb
 from etcd_raft.server import services
 from etcd_raft.server.access import Auth, check_permission, identify
 from etcd_raft.server.config import ServerConfig, address
 from etcd_raft.server.member import Member
+from etcd_raft.server.peers import server_context
 from etcd_raft.server.watching import Duplex, WatchService
 
 log = logging.getLogger(__name__)
@@ -19,9 +25,19 @@ log = logging.getLogger(__name__)
 _OVERHEAD = 512 * 1024
 
 
+class Caller(Protocol):
+    """What is known of a call besides its messages: its metadata, and the name in the client's certificate, if any."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
+
+    @property
+    def common_name(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known of a call besides its messages: its metadata, and the name in the client's certificate, if any."""
+    """A ``Caller`` for who has no stream of gRPC."""
 
     metadata: Mapping[str, str]
     common_name: str = ""
@@ -39,7 +55,9 @@ class Api:
         self.watch = WatchService(member)
         self.auth = Auth(member)
         self.requests: dict[str, int] = {}
-        self._server: Any = None
+        # Makes the protocol of a connection to a client port that does not speak HTTP/2.
+        self.http1: Callable[[], asyncio.BaseProtocol] | None = None
+        self._server: Server | None = None
 
     def unary(self) -> dict[str, dict[str, tuple[Any, Callable[[Any], Any]]]]:
         """Service -> method -> (request type, handler)."""
@@ -95,37 +113,18 @@ class Api:
         }
 
     async def start(self, config: ServerConfig) -> None:
-        # Only now: importing gRPC costs most of a start, and its threads must not be there before a fork.
-        import grpc
-        import grpc.aio
-
-        options = [
-            ("grpc.max_receive_message_length", config.max_request_bytes + _OVERHEAD),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.keepalive_time_ms", 7_200_000),
-        ]
-        server = self._server = grpc.aio.server(options=options)
-        for name, methods in self._handlers(grpc).items():
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
+        server = self._server = Server(
+            self._methods(), max_message=config.max_request_bytes + _OVERHEAD, refusal=StoreError, http1=self.http1
+        )
         for url in config.listen_client_urls:
-            host, port = address(url)
-            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            if url.startswith("https"):
-                bound = server.add_secure_port(where, _credentials(grpc, config))
-            else:
-                bound = server.add_insecure_port(where)
-            if not bound:
-                raise OSError(f"cannot listen on {url}")
-        await server.start()
+            context = server_context(config.client_tls) if url.startswith("https") else None
+            await server.listen(*address(url), context)
 
     async def stop(self, grace: float) -> None:
         if self._server is not None:
             await self._server.stop(grace)
 
-    def streams(self) -> dict[str, dict[str, Callable[[Duplex, Call], Awaitable[None]]]]:
+    def streams(self) -> dict[str, dict[str, Callable[[Duplex, Caller], Awaitable[None]]]]:
         """Service -> method -> handler of the methods that are a stream in either direction."""
         return {
             "etcdserverpb.Watch": {"Watch": self._watch},
@@ -133,7 +132,7 @@ class Api:
             "etcdserverpb.Maintenance": {"Snapshot": self._snapshot},
         }
 
-    async def unary_call(self, name: str, run: Callable[[Any], Any], request: Any, call: Call) -> bytes:
+    async def unary_call(self, name: str, run: Callable[[Any], Any], request: Any, call: Caller) -> bytes:
         """One call of ``service/method``, by whatever wire it came."""
         self.requests[name] = self.requests.get(name, 0) + 1
         method = name.partition("/")[2]
@@ -143,20 +142,20 @@ class Api:
         reply: bytes = await run(request)
         return reply
 
-    def identify(self, call: Call) -> None:
+    def identify(self, call: Caller) -> None:
         """Note who is asking, for the rest of this task."""
         token = call.metadata.get("token") or call.metadata.get("authorization")
         identify(self.member, token, call.common_name)
 
-    async def _watch(self, duplex: Duplex, call: Call) -> None:
+    async def _watch(self, duplex: Duplex, call: Caller) -> None:
         self.identify(call)
         await self.watch.serve(duplex, call.metadata.get("hasleader") == "true")
 
-    async def _keep_alive(self, duplex: Duplex, call: Call) -> None:
+    async def _keep_alive(self, duplex: Duplex, call: Caller) -> None:
         while (data := await duplex.receive()) is not None:
             await duplex.send(await self.leases.keep_alive(pb.LeaseKeepAliveRequest.FromString(data)))
 
-    async def _snapshot(self, duplex: Duplex, call: Call) -> None:
+    async def _snapshot(self, duplex: Duplex, call: Caller) -> None:
         request = pb.SnapshotRequest.FromString(await duplex.receive() or b"")
         if self.member.state.auth.enabled:
             self.identify(call)
@@ -164,75 +163,44 @@ class Api:
         async for part in self.maintenance.snapshot():
             await duplex.send(part)
 
-    # ---- how grpc carries them
+    # ---- how gRPC carries them
 
-    def _handlers(self, grpc: Any) -> dict[str, dict[str, Any]]:
-        handlers: dict[str, dict[str, Any]] = {}
-        for service, methods in self.unary().items():
-            handlers[service] = {
-                method: grpc.unary_unary_rpc_method_handler(
-                    self._unary(grpc, f"{service}/{method}", run), request_type.FromString, None
-                )
-                for method, (request_type, run) in methods.items()
-            }
+    def _methods(self) -> dict[str, Unary | Streaming]:
+        methods: dict[str, Unary | Streaming] = {
+            f"/{service}/{method}": Unary(self._unary(f"{service}/{method}", request_type, run))
+            for service, table in self.unary().items()
+            for method, (request_type, run) in table.items()
+        }
         for service, streams in self.streams().items():
             for method, handle in streams.items():
-                handlers.setdefault(service, {})[method] = grpc.stream_stream_rpc_method_handler(
-                    self._stream(grpc, handle), None, None
-                )
-        handlers["grpc.health.v1.Health"] = {"Check": grpc.unary_unary_rpc_method_handler(self._health, None, None)}
-        return handlers
+                methods[f"/{service}/{method}"] = Streaming(self._stream(f"{service}/{method}", handle))
+        methods["/grpc.health.v1.Health/Check"] = Unary(self._health)
+        return methods
 
-    def _unary(self, grpc: Any, name: str, run: Callable[[Any], Any]) -> Any:
-        async def handle(request: Any, context: Any) -> bytes:
+    def _unary(self, name: str, request_type: Any, run: Callable[[Any], Any]) -> Callable[[bytes, Caller], Any]:
+        decode, call = request_type.FromString, self.unary_call
+
+        async def handle(data: bytes, caller: Caller) -> bytes:
             try:
-                return await self.unary_call(name, run, request, _call(context))
-            except StoreError as error:
-                await context.abort(grpc.StatusCode[error.code], error.text)
-                raise
+                request = decode(data)
+            except DecodeError as error:
+                raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
+            return await call(name, run, request, caller)
 
         return handle
 
-    def _stream(self, grpc: Any, handle: Callable[[Duplex, Call], Awaitable[None]]) -> Any:
-        async def run(_: Any, context: Any) -> None:
+    def _stream(self, name: str, handle: Callable[[Duplex, Caller], Awaitable[None]]) -> Callable[[Any], Any]:
+        async def run(stream: Any) -> None:
+            self.requests[name] = self.requests.get(name, 0) + 1
             try:
-                await handle(_GrpcDuplex(grpc, context), _call(context))
-            except StoreError as error:
-                await context.abort(grpc.StatusCode[error.code], error.text)
+                await handle(stream, stream)
+            except DecodeError as error:
+                raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
 
         return run
 
-    async def _health(self, request: bytes, context: Any) -> bytes:
+    async def _health(self, request: bytes, caller: Caller) -> bytes:
+        """grpc.health.v1: the name of a service in, whether it serves out; only the whole server has a state, as in etcd."""
+        if request not in (b"", b"\x0a\x00"):
+            raise RpcError(Code.NOT_FOUND, "unknown service")
         return b"\x08\x01" if self.member.node.leader else b"\x08\x02"  # SERVING, NOT_SERVING
-
-
-def _call(context: Any) -> Call:
-    names = context.auth_context().get("x509_common_name") or [b""]
-    return Call(dict(context.invocation_metadata() or ()), names[0].decode())
-
-
-class _GrpcDuplex:
-    def __init__(self, grpc: Any, context: Any) -> None:
-        self._eof = grpc.aio.EOF
-        self._context = context
-
-    async def receive(self) -> bytes | None:
-        data = await self._context.read()
-        return None if data is self._eof else data
-
-    async def send(self, data: bytes) -> None:
-        await self._context.write(data)
-
-
-def _credentials(grpc: Any, config: ServerConfig) -> Any:
-    tls = config.client_tls
-
-    def read(path: str) -> bytes | None:
-        if not path:
-            return None
-        with open(path, "rb") as file:
-            return file.read()
-
-    return grpc.ssl_server_credentials(
-        [(read(tls.key), read(tls.cert))], root_certificates=read(tls.ca), require_client_auth=tls.client_auth
-    )
