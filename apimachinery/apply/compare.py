@@ -6,18 +6,18 @@ This runs on every write, so it leaves equal parts alone as early as it can and 
 
 from typing import Any, Final
 
-from apimachinery.apply.fieldset import SELF, FieldSet, ordered
+from apimachinery.apply.fieldset import SELF, FieldSet
 from apimachinery.apply.shape import DEDUCE, LEAF, MAP, STRUCT, Shape
 
 MISSING: Final[Any] = object()
 
 
 def compare(old: dict[str, Any], new: dict[str, Any], shape: Shape) -> tuple[FieldSet, FieldSet]:
-    """The fields that ``new`` adds or modifies, and those that it lacks. Raises ElementError."""
+    """The fields that ``new`` adds or modifies, and those that it lacks, in no order. Raises ElementError."""
     changed: FieldSet = {}
     removed: FieldSet = {}
     _map(old, new, shape, changed, removed)
-    return ordered(changed), ordered(removed)
+    return changed, removed
 
 
 def _map(old: dict[str, Any], new: dict[str, Any], shape: Shape, changed: FieldSet, removed: FieldSet) -> None:
@@ -29,7 +29,9 @@ def _map(old: dict[str, Any], new: dict[str, Any], shape: Shape, changed: FieldS
             if before is after or (before == after and (typed or same(before, after))):
                 continue
         step, below = shape.fields.get(name) or shape.child(name)
-        if below.kind == LEAF:
+        if before is MISSING:
+            changed[step] = _whole(after, below) if after else {}
+        elif below.kind == LEAF:
             changed[step] = {}
         else:
             _node(step, before, after, below, changed, removed)
@@ -38,6 +40,25 @@ def _map(old: dict[str, Any], new: dict[str, Any], shape: Shape, changed: FieldS
             if name not in new:
                 step, below = shape.child(name)
                 _node(step, before, MISSING, below, changed, removed)
+
+
+def _whole(value: Any, shape: Shape) -> FieldSet:
+    """A value that is there on one side only, and not empty: itself and all that is below it."""
+    kind = shape.kind
+    if kind == LEAF or (kind == DEDUCE and type(value) is not dict):
+        return {}
+    found: FieldSet = {SELF: {}}
+    if kind in (STRUCT, MAP, DEDUCE):
+        fields = shape.fields
+        for name, item in value.items():
+            step, below = fields.get(name) or shape.child(name)
+            found[step] = _whole(item, below) if item and below.kind != LEAF else {}
+        return found
+    element = shape.element
+    assert element is not None
+    for step, items in _by_identity(value, shape).items():
+        found[step] = _whole(items[0], element) if len(items) == 1 and items[0] else {}
+    return found
 
 
 def same(before: Any, after: Any) -> bool:
@@ -71,40 +92,43 @@ def _node(step: str, before: Any, after: Any, shape: Shape, changed: FieldSet, r
         else:
             changed[step] = {}
         return
-    inner_changed: FieldSet = {}
-    inner_removed: FieldSet = {}
-    _below(before, after, shape, inner_changed, inner_removed)
-    _note(step, before is MISSING, inner_changed, changed)
-    _note(step, after is MISSING, inner_removed, removed)
+    if before is MISSING:
+        changed[step] = _whole(after, shape)
+    elif after is MISSING:
+        removed[step] = _whole(before, shape)
+    else:
+        inner_changed: FieldSet = {}
+        inner_removed: FieldSet = {}
+        _below(before, after, shape, inner_changed, inner_removed)
+        if inner_changed:
+            changed[step] = inner_changed
+        if inner_removed:
+            removed[step] = inner_removed
 
 
 def _below(before: Any, after: Any, shape: Shape, changed: FieldSet, removed: FieldSet) -> None:
-    before = None if before is MISSING else before
-    after = None if after is MISSING else after
     if shape.kind in (STRUCT, MAP, DEDUCE):
         _map(before or {}, after or {}, shape, changed, removed)
     else:
         _list(before or [], after or [], shape, changed, removed)
 
 
-def _note(step: str, itself: bool, below: FieldSet, found: FieldSet) -> None:
-    """Adds a node: the field ``itself`` appeared or went away, or only something below it did."""
-    if itself:
-        found[step] = {SELF: {}, **below} if below else {}
-    elif below:
-        found[step] = below
-
-
 def _deduced(step: str, before: Any, after: Any, shape: Shape, changed: FieldSet, removed: FieldSet) -> None:
     """Without a schema the values say what they are: maps are granular, all else is a leaf, and a value may turn."""
     maps = isinstance(before, dict), isinstance(after, dict)
     granular = (maps[0] or before is None or before is MISSING) and (maps[1] or after is None or after is MISSING)
-    if granular and any(maps) and (before or after):
+    if before is MISSING:
+        changed[step] = _whole(after, shape) if after else {}
+    elif granular and any(maps) and (before or after) and after is not MISSING:
         inner_changed: FieldSet = {}
         inner_removed: FieldSet = {}
         _below(before, after, shape, inner_changed, inner_removed)
-        _note(step, before is MISSING, inner_changed, changed)
-        _note(step, after is MISSING, inner_removed, removed)
+        if inner_changed:
+            changed[step] = inner_changed
+        if inner_removed:
+            removed[step] = inner_removed
+    elif after is MISSING and maps[0] and before:
+        removed[step] = _whole(before, shape)
     elif after is MISSING:
         removed[step] = {}
     else:

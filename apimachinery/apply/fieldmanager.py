@@ -112,13 +112,17 @@ class FieldManager:
         changed, removed = changes.at(self.api_version)
         if not changed and not removed:
             return owners
-        owners = self._taken(owners, changes, fieldset.union(changed, removed), None)
+        identity = managed.manager_of(manager, UPDATE, self.api_version, self.subresource)
+        owners = self._taken(owners, changes, fieldset.union(changed, removed) if removed else changed, identity)
         mine = fieldset.difference(changed, _STRIPPED)
-        if mine:
-            identity = managed.manager_of(manager, UPDATE, self.api_version, self.subresource)
-            before = owners.get(identity)
-            fields = fieldset.union(before.fields, mine) if before else mine
+        fields = fieldset.difference(owners[identity].fields, removed) if identity in owners else {}
+        if not fieldset.covers(fields, mine):
+            fields = fieldset.union(fields, fieldset.ordered(mine))
+        if fields:
+            # Whoever writes the same fields time and again still owns them, and no new set is needed.
             owners[identity] = Owned(fields, self.api_version, now or now_rfc3339())
+        else:
+            owners.pop(identity, None)
         return managed.capped(owners)
 
     def _taken(self, owners: Managed, changes: "_Changes", touched: FieldSet, spared: Manager | None) -> Managed:

@@ -177,6 +177,20 @@ def _compact(node: FieldSet) -> FieldSet | None:
     return {} if len(node) == 1 and SELF in node else node
 
 
+def covers(a: FieldSet, b: FieldSet) -> bool:
+    """Whether all of ``b`` is in ``a``."""
+    for step, theirs in b.items():
+        ours = a.get(step)
+        if ours is None:
+            return False
+        if not theirs:
+            if ours and SELF not in ours and step != SELF:
+                return False
+        elif not ours or not covers(ours, theirs):
+            return False
+    return True
+
+
 def intersection(a: FieldSet, b: FieldSet) -> FieldSet:
     out: FieldSet = {}
     for step, ours in a.items():

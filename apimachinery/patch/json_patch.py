@@ -1,7 +1,8 @@
 """JSON patch (RFC 6902): a list of operations, applied in order, all or nothing."""
 
-from copy import deepcopy
 from typing import Any
+
+import orjson
 
 from apimachinery.patch import Json, PatchError
 
@@ -18,10 +19,15 @@ def apply(original: Json, patch: Json) -> Json:
             f"got {len(patch)}",
             code=413,
         )
-    document = deepcopy(original)
+    document = _copy(original)
     for operation in patch:
         document = _apply_one(document, operation)
     return document
+
+
+def _copy(value: Json) -> Json:
+    """Through JSON text, which is several times faster than ``deepcopy``."""
+    return orjson.loads(orjson.dumps(value))
 
 
 def _apply_one(document: Json, operation: Any) -> Json:
@@ -32,7 +38,7 @@ def _apply_one(document: Json, operation: Any) -> Json:
     if kind in ("add", "replace", "test"):
         if "value" not in operation and kind != "test":
             raise PatchError(f"{kind} operation: missing value", code=422)
-        value = deepcopy(operation.get("value"))
+        value = _copy(operation.get("value"))
         if kind == "test":
             return _test(document, path, value)
         return _set(document, path, value, insert=kind == "add")
@@ -41,7 +47,7 @@ def _apply_one(document: Json, operation: Any) -> Json:
     if kind in ("move", "copy"):
         source = _pointer(operation, "from")
         if kind == "copy":
-            return _set(document, path, deepcopy(_get(document, source)), insert=True)
+            return _set(document, path, _copy(_get(document, source)), insert=True)
         if path[: len(source)] == source and len(path) > len(source):
             raise PatchError("move operation: cannot move a value into itself", code=422)
         document, value = _remove(document, source)

@@ -6,8 +6,9 @@ the patch say the rest: ``$patch: delete|replace``, ``$retainKeys``, ``$setEleme
 the patch names and the live order for the rest (upstream's ``apimachinery/pkg/util/strategicpatch``).
 """
 
-from copy import deepcopy
 from typing import Any
+
+import orjson
 
 from apimachinery.patch import Json, PatchError
 from apimachinery.schema.definitions import Field, Schema
@@ -30,7 +31,13 @@ def apply(original: dict[str, Json], patch: Json, schema: Schema) -> dict[str, J
     """The patched object. Neither argument is changed."""
     if not isinstance(patch, dict):
         raise PatchError("json: cannot unmarshal value into Go value of type map[string]interface {}")
-    return _merge_map(deepcopy(original), deepcopy(patch), schema)
+    return _merge_map(_copy(original), _copy(patch), schema)
+
+
+def _copy(value: dict[str, Json]) -> dict[str, Json]:
+    """Through JSON text, which is several times faster than ``deepcopy``."""
+    copied: dict[str, Json] = orjson.loads(orjson.dumps(value))
+    return copied
 
 
 def field_of(schema: Schema, name: str) -> Field | None:

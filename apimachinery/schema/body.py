@@ -17,9 +17,27 @@ def parse_json(body: bytes) -> tuple[Any, list[str]]:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as e:
         raise DecodeError(f"json parse error: {_complaint(body, e)}") from None
-    if orjson.dumps(value) == body.strip():
+    if _says_the_same(orjson.dumps(value), body.strip()):
         return value, []
     return value, duplicate_fields(body)
+
+
+_BLANKS = b" \t\r\n"
+
+
+def _says_the_same(encoded: bytes, body: bytes) -> bool:
+    """Whether a body differs from its encoded value in blanks and in what Go escapes at most.
+
+    Then it has as many fields. Blanks inside of strings are left out on both sides and so prove nothing wrong.
+    """
+    if encoded == body:
+        return True
+    body, encoded = body.translate(None, _BLANKS), encoded.translate(None, _BLANKS)
+    if len(encoded) == len(body):
+        return encoded == body
+    for character in (b"<", b">", b"&"):
+        encoded = encoded.replace(character, b"\\u%04x" % character[0])
+    return encoded == body
 
 
 def _complaint(body: bytes, error: orjson.JSONDecodeError) -> str:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from apimachinery.errors import quote
 
@@ -14,8 +15,12 @@ _LAYOUT = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def canonical_time(text: str) -> str:
-    """``metav1.Time``: UTC, whole seconds. Raises ValueError with Go's message."""
+    """``metav1.Time``: UTC, whole seconds. Raises ValueError with Go's message.
+
+    Remembered, for what is written again has its old times in it.
+    """
     when, _ = _parse(text, "2006-01-02T15:04:05Z07:00")
     return when
 

@@ -171,7 +171,9 @@ def _same(new: Object, current: Object) -> bool:
     metadata, now = new["metadata"], current["metadata"]
     if metadata.get("resourceVersion") != now.get("resourceVersion"):
         metadata["resourceVersion"] = now["resourceVersion"]
-    if new == current:
+    if any(new.get(k) != v for k, v in current.items() if k != "metadata") or len(new) != len(current):
+        return False
+    if metadata == now:
         return True
     if "managedFields" not in now or not same_but_times(current, new):
         return False

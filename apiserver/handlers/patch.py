@@ -12,7 +12,7 @@ from apiserver.admission import Chain
 from apiserver.handlers import commit, decode
 from apiserver.handlers.create import place, written
 from apiserver.handlers.decode import Options
-from apiserver.handlers.endpoint import Endpoint
+from apiserver.handlers.endpoint import Endpoint, copy_of
 from apiserver.handlers.update import CheckCreate, Prepare, admitted_update, check_name
 from apiserver.negotiation import negotiate
 from apiserver.request import Request
@@ -70,9 +70,14 @@ class Patch:
         self._schema = schema
         self._validation = validation
         self._strict = strict
+        self._about_owners = media == patch.JSON_PATCH and _names_owners(document)
 
     def patched(self, request: Request, current: Object, resource: Resource, kind: decode.Kind | None = None) -> Object:
         """A new object; the current one stays as it is. 422 for what the patch has made of it when that is no such object."""
+        if not self._about_owners:
+            # To leave them out is to leave them alone, and they are half of many an object.
+            metadata = {k: v for k, v in current["metadata"].items() if k != "managedFields"}
+            current = {**current, "metadata": metadata}
         try:
             document = self._apply(current)
         except patch.PatchError as error:
@@ -101,7 +106,7 @@ class Patch:
         if self._media == patch.JSON_PATCH:
             return json_patch.apply(current, self._document)
         if self._media == patch.MERGE_PATCH:
-            return json_merge.apply(current, self._document)
+            return json_merge.apply(copy_of(current), self._document)
         return strategic.apply(current, self._document, self._schema)
 
     def _unfit(self, document: Any, why: str) -> StatusError:
@@ -129,6 +134,14 @@ async def read_patch(request: Request, schema: Schema, options: Options) -> Patc
     prefix = "json patch " if media == patch.JSON_PATCH else ""
     strict = [f"{prefix}duplicate field {errors.quote(path)}" for path in twice]
     return Patch(media, document, schema, options.validation, strict)
+
+
+def _names_owners(operations: Any) -> bool:
+    """Whether a JSON patch reads or writes managedFields."""
+    if not isinstance(operations, list):
+        return False
+    pointers = [o.get(member) for o in operations if isinstance(o, dict) for member in ("path", "from")]
+    return any(p in ("", "/metadata") or str(p).startswith("/metadata/managedFields") for p in pointers)
 
 
 def _refused(error: patch.PatchError) -> StatusError:

@@ -38,10 +38,13 @@ async def update(
     place(obj, endpoint, info.namespace)
     check_name(obj, info.name)
     dedup_owner_references(request, obj)
+    owners = obj["metadata"].pop("managedFields", None)  # never changed in place, so every attempt may share them
     key = endpoint.key(info.namespace, info.name)
 
     async def modify(current: Object) -> Object:
         new = copy_of(obj)
+        if owners is not None:
+            new["metadata"]["managedFields"] = owners
         check_uid(endpoint, new, current)
         return await admitted_update(request, endpoint, chain, new, current, prepare, options)
 
@@ -53,6 +56,8 @@ async def update(
         if obj["metadata"].get("uid") or obj["metadata"].get("resourceVersion"):
             raise
         check_create(request)
+        if owners is not None:
+            obj["metadata"]["managedFields"] = owners
         created = await create_object(request, endpoint, chain, obj, options, lease=lease)
         return written(request, endpoint, created, 201)
     return written(request, endpoint, updated)
