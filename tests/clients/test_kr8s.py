@@ -6,7 +6,7 @@ import kr8s.asyncio
 import pytest
 from kr8s.asyncio.objects import ConfigMap, Deployment, Pod, Service
 
-from tests.clients.pods import deployment, pod
+from tests.clients.pods import deployment, page_server, pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.root, pytest.mark.binary("kubectl")]
 
@@ -82,9 +82,7 @@ async def test_a_pod_is_watched_read_and_entered(api: kr8s.asyncio.Api, namespac
 async def test_a_port_of_a_service_is_forwarded(api: kr8s.asyncio.Api, namespace: str) -> None:
     import httpx
 
-    serve = "mkdir -p /tmp/w; cd /tmp/w; echo page > index.html; exec python3 -m http.server 8080"
-    serve = f"command -v python3 >/dev/null || exec busybox httpd -f -p 8080 -h /tmp; {serve}"
-    server = await Pod(within(namespace, pod("serves", serve)), api=api)
+    server = await Pod(within(namespace, page_server("serves")), api=api)
     await server.create()
     body = {
         "apiVersion": "v1",

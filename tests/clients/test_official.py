@@ -14,7 +14,7 @@ from kubernetes import client, dynamic, utils, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import portforward, stream
 
-from tests.clients.pods import deployment, pod
+from tests.clients.pods import deployment, page_server, pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.root, pytest.mark.binary("kubectl")]
 
@@ -148,10 +148,7 @@ def test_deployments_scale_and_report(api: client.ApiClient, namespace: str) -> 
 
 def test_logs_commands_and_forwarded_ports(api: client.ApiClient, namespace: str) -> None:
     core = client.CoreV1Api(api)
-    serve = "echo started; mkdir -p /tmp/w; cd /tmp/w; echo page > index.html; exec python3 -m http.server 8080"
-    if not _has_python():
-        serve = serve.replace("exec python3 -m http.server 8080", "exec busybox httpd -f -p 8080 -h /tmp/w")
-    core.create_namespaced_pod(namespace, pod("talks", serve))
+    core.create_namespaced_pod(namespace, page_server("talks"))
     running(core, namespace, "talks")
     assert "started" in core.read_namespaced_pod_log("talks", namespace)
 
@@ -171,12 +168,6 @@ def test_logs_commands_and_forwarded_ports(api: client.ApiClient, namespace: str
         answer += chunk
     connection.close()
     assert answer.endswith(b"page\n")
-
-
-def _has_python() -> bool:
-    import shutil
-
-    return shutil.which("python3", path="/usr/bin:/usr/local/bin") is not None
 
 
 def test_a_manifest_of_several_documents(api: client.ApiClient, namespace: str) -> None:
