@@ -206,6 +206,8 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader(settings.get(frames.MAX_FRAME_SIZE, frames.DEFAULT_FRAME))
         self._decoder: HeaderDecoder[Any] = HeaderDecoder(interpret)
         self._transport: Any = None
+        self._outgoing: list[bytes] = []
+        self._outgoing_size = 0
         self._abort: asyncio.TimerHandle | None = None
         self._received = 0
         self._settled = False  # the peer's first frame has to be its SETTINGS
@@ -252,12 +254,27 @@ class Connection(asyncio.Protocol):
         self._flush_blocked()
 
     def write(self, data: bytes) -> None:
-        if not self.closed:
+        """Frames, in order. Those of one turn of the loop go to the socket together: each write is a system call."""
+        if self.closed:
+            return
+        if not self._outgoing:
+            self.loop.call_soon(self._send_outgoing)
+        self._outgoing.append(data)
+        self._outgoing_size += len(data)
+        if self._outgoing_size > _BURST:
+            self._send_outgoing()
+
+    def _send_outgoing(self) -> None:
+        if self._outgoing and not self.closed:
+            data = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
+            self._outgoing.clear()
+            self._outgoing_size = 0
             self._transport.write(data)
 
     def close(self) -> None:
         """Without another word; what was written before is sent."""
         if not self.closed:
+            self._send_outgoing()
             self.closed, self.writable = True, False
             self._transport.close()
             # A peer that does not read would keep the socket open for ever.

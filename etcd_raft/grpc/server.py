@@ -322,6 +322,10 @@ class ServerConnection(Connection):
         if not self.closed:
             self._transport.resume_reading()
 
+    def _send_outgoing(self) -> None:
+        self.server.sent += self._outgoing_size
+        super()._send_outgoing()
+
     def data_received(self, data: bytes) -> None:
         if not self._greeted:
             self._preface += data
@@ -333,6 +337,7 @@ class ServerConnection(Connection):
                 return
             self._greet()
             data = data[len(frames.PREFACE) :]
+        self.server.received += len(data)
         super().data_received(data)
 
     def _greet(self) -> None:
@@ -530,6 +535,7 @@ class Server:
         self.connections: set[ServerConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.held = 0
+        self.received = self.sent = 0  # bytes, of all connections
         self.settings = {
             frames.HEADER_TABLE_SIZE: 0,
             frames.MAX_CONCURRENT_STREAMS: _MAX_STREAMS,
@@ -542,7 +548,8 @@ class Server:
     async def listen(self, host: str, port: int, context: ssl.SSLContext | None = None) -> int:
         """The port; raises ``OSError``."""
         if context is not None:
-            context.set_alpn_protocols(["h2", "http/1.1"])
+            # gRPC offers h2 alone. Who could do both wants a page or the gateway, and these speak HTTP/1.1.
+            context.set_alpn_protocols(["http/1.1", "h2"])
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(lambda: ServerConnection(self), host, port, ssl=context)
         self._listeners.append(listener)
