@@ -15,6 +15,7 @@ from apimachinery.resources import Resource
 from apimachinery.table import Column
 from apimachinery.table import table as build_table
 from apiserver.negotiation import Form
+from apiserver.pieces import Pieces
 from apiserver.registry import Strategy
 from apiserver.storage.codec import Codec
 
@@ -63,13 +64,13 @@ class PlainForm:
     def object(self, body: bytes) -> bytes:
         return self._object + self._served(body)
 
-    def list(self, bodies: Sequence[bytes], metadata: Object) -> bytes:
+    def list(self, bodies: Sequence[bytes], metadata: Object) -> bytes | Pieces:
         if self.converter is not None:
             bodies = [self._served(body) for body in bodies]
         start = self._list + orjson.dumps(metadata)
         if not bodies:
             return start + b',"items":[]}'
-        return b"".join((start, b',"items":[{', b",{".join(bodies), b"]}"))
+        return Pieces(start + b',"items":[{', b",{", bodies, b"]}")
 
     def event(self, event_type: str, body: bytes) -> bytes:
         return b"%b%b}\n" % (self._events[event_type], self._served(body))

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from apimachinery.errors import StatusError
+from apiserver.pieces import Pieces, whole
 from apiserver.request import Request
 
 JSON = b"application/json"
@@ -23,7 +24,7 @@ class Response:
 
     def __init__(
         self,
-        body: bytes,
+        body: bytes | Pieces,
         status: int = 200,
         content_type: bytes = JSON,
         headers: Headers = (),
@@ -50,7 +51,7 @@ class Response:
             await connection.respond(cycle, self.status, headers, body)
             return
         await request.send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await request.send({"type": "http.response.body", "body": body})
+        await request.send({"type": "http.response.body", "body": whole(body)})
 
 
 class Stream:
@@ -107,6 +108,7 @@ def _warning(text: str) -> bytes:
     return f'299 - "{cleaned}"'.encode()
 
 
-def _gzip(body: bytes) -> bytes:
+def _gzip(body: bytes | Pieces) -> bytes:
     compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return compressor.compress(body) + compressor.flush()
+    pieces = (body,) if isinstance(body, bytes) else body
+    return b"".join([*map(compressor.compress, pieces), compressor.flush()])

@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from apiserver.authentication.user import User
+from apiserver.pieces import Pieces
 from componentbase import connection
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ class Protocol(connection.Protocol):
 
     # --- answers
 
-    async def respond(self, cycle: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """A whole answer in one write: head and body apart are two TLS records and two system calls.
+    async def respond(self, cycle: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes | Pieces) -> None:
+        """A whole answer, in one write when it is small: head and body apart are two TLS records and two system calls.
 
         ``cycle`` is uvicorn's object of the request (requests may be pipelined); this is its ``send`` for this one case.
         """
@@ -58,9 +59,20 @@ class Protocol(connection.Protocol):
         if not cycle.keep_alive:
             parts.append(b"connection: close\r\n")
         parts.append(b"\r\n")
-        if cycle.scope["method"] != "HEAD":
+        if cycle.scope["method"] == "HEAD":
+            self.transport.write(b"".join(parts))
+        elif isinstance(body, bytes):
             parts.append(body)
-        self.transport.write(b"".join(parts))
+            self.transport.write(b"".join(parts))
+        else:
+            cycle.response_started = True
+            self.transport.write(b"".join(parts))
+            for piece in body:
+                if self.flow.write_paused and not cycle.disconnected:
+                    await self.flow.drain()
+                if cycle.disconnected:
+                    return
+                self.transport.write(piece)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:

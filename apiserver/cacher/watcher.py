@@ -1,11 +1,13 @@
 """What one client's watch sees: its share of the changes, in its representation, waiting to be sent.
 
 A watcher is filled synchronously when a change arrives. Serving a client it is emptied in one of two ways: pulled by a task
-(``take``), or, cheaper, pushed: an ``Outbox`` writes what its watchers hold once for all changes that arrived together.
+(``take``), or, cheaper, pushed by an ``Outbox``, once for all changes that arrived together.
 A client that reads too slowly is cut off once too much waits: it lists or resumes again, and nobody else is held up.
 """
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,6 +16,8 @@ from apiserver.cacher.entry import Attributes, Change, Entry
 #: What may wait for one client. Bytes are shared between watchers, so this bounds delay more than memory.
 MAX_WAITING_BYTES = 16 << 20
 MAX_WAITING_EVENTS = 20_000
+#: How long watchers are written to before the loop turns to others, and for how long before others get an equal share.
+_SLICE_SECONDS, _BURST_SECONDS = 0.002, 0.02
 
 Matches = Callable[[Attributes], bool]
 
@@ -35,20 +39,54 @@ class Representation(Protocol):
 
 
 class Outbox:
-    """Gathers the watchers that have something to send and lets each write once at the end of the loop's turn."""
+    """Gathers the watchers that have something to send and lets each write once for all that arrived meanwhile.
+
+    A write costs as much with one event as with ten, and to write to hundreds takes longer than a change takes to come in. So
+    it is done in slices, and writing for longer than ``_BURST_SECONDS`` leaves as much time to everything else: then
+    changes gather, every write carries several, and those who make the changes are not held up by those who watch.
+    """
 
     def __init__(self) -> None:
-        self._dirty: list[Watcher] = []
+        self._dirty: deque[Watcher] = deque()
+        self._planned = False
+        self._earned_until = time.perf_counter()
+        """Time since then has not been counted as time for others."""
+        self._credit = _BURST_SECONDS
 
     def add(self, watcher: "Watcher") -> None:
-        if not self._dirty:
-            asyncio.get_running_loop().call_soon(self._flush)
         self._dirty.append(watcher)
+        if not self._planned:
+            self._planned = True
+            self._plan()
 
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for watcher in dirty:
-            watcher.flush()
+    def _plan(self) -> None:
+        self._earn()
+        loop = asyncio.get_running_loop()
+        if self._credit >= 0:
+            loop.call_soon(self._slice)
+        else:
+            loop.call_later(-self._credit, self._slice)
+
+    def _earn(self) -> float:
+        now = time.perf_counter()
+        self._credit = min(self._credit + now - self._earned_until, _BURST_SECONDS)
+        self._earned_until = now
+        return now
+
+    def _slice(self) -> None:
+        began, dirty = self._earn(), self._dirty
+        while dirty and time.perf_counter() - began < _SLICE_SECONDS:
+            dirty.popleft().flush()
+        # The loop hands the kernel what was written at the end of its turn: that is part of the price.
+        asyncio.get_running_loop().call_soon(self._pay, began)
+
+    def _pay(self, began: float) -> None:
+        now = time.perf_counter()
+        self._credit -= min(now - began, 2 * _SLICE_SECONDS)
+        self._earned_until = now
+        self._planned = bool(self._dirty)
+        if self._planned:
+            self._plan()
 
 
 class Watcher:

@@ -13,6 +13,7 @@ from apiserver.cacher.cacher import too_large_resource_version
 from apiserver.forms import list_metadata
 from apiserver.handlers.endpoint import Endpoint
 from apiserver.negotiation import negotiate
+from apiserver.pieces import Pieces, whole
 from apiserver.request import Request
 from apiserver.response import Response, wants_pretty
 from apiserver.selection import Selection, select
@@ -45,9 +46,9 @@ async def get(request: Request, endpoint: Endpoint) -> Response:
     return body_response(request, endpoint.form(form, query.get("includeObject", "")).object(entry.body))
 
 
-def body_response(request: Request, data: bytes) -> Response:
+def body_response(request: Request, data: bytes | Pieces) -> Response:
     if wants_pretty(request):
-        data = orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2) + b"\n"
+        data = orjson.dumps(orjson.loads(whole(data)), option=orjson.OPT_INDENT_2) + b"\n"
     return Response(data)
 
 
