@@ -9,10 +9,13 @@ Only the task that applies entries touches this; copies for snapshots read the l
 """
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import lmdb
+
+from etcd_raft.histogram import Histogram
 
 # Named databases. `meta` holds single facts under their names.
 _NAMES = (b"log", b"index", b"lease", b"meta")
@@ -25,6 +28,7 @@ class Backend:
     def __init__(self, path: Path, quota: int) -> None:
         self.path = path
         self.quota = quota
+        self.commit_times = Histogram()
         path.parent.mkdir(parents=True, exist_ok=True)
         # A transaction copies pages before it frees old ones: the map needs room beyond the quota.
         self._map_size = max(quota * 2, 1 << 30)
@@ -41,7 +45,9 @@ class Backend:
 
     def commit(self) -> None:
         """Make everything so far durable. Raises ``lmdb.Error`` when the disk does not take it: then the member stops."""
+        started = time.monotonic()
         self.txn.commit()
+        self.commit_times.observe(time.monotonic() - started)
         self.dirty = 0
         self.txn = self.env.begin(write=True)
 

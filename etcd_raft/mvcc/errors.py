@@ -69,6 +69,10 @@ TIMEOUT_LEADER_FAILED = _unavailable("request timed out, possibly due to previou
 BAD_TRANSFEREE = _failed("bad leader transferee")
 NOT_FOR_LEARNERS = _failed("rpc not supported for learner")
 
+BAD_VERSION = _invalid("wrong downgrade target version format")
+BAD_DOWNGRADE_TARGET = _invalid("invalid downgrade target version")
+NO_DOWNGRADE = _failed("no inflight downgrade job")
+
 ROOT_USER_MISSING = _failed("root user does not exist")
 ROOT_ROLE_MISSING = _failed("root user does not have root role")
 USER_EXISTS = _failed("user name already exists")

@@ -39,6 +39,7 @@ class Lessor:
         self.leases: dict[int, Lease] = {}
         self.primary = False
         self._heap: list[tuple[float, int]] = []
+        self.granted = self.revoked = self.renewed = 0
 
     def load(self, store: Store) -> None:
         """Take over what the file says: leases, and which keys hang on them."""
@@ -63,6 +64,7 @@ class Lessor:
             raise errors.LEASE_TTL_TOO_LARGE
         lease = Lease(id, max(ttl, self.min_ttl))
         self.leases[id] = lease
+        self.granted += 1
         self._backend.txn.put(_place(id), StoredLease(id=id, ttl=lease.ttl).SerializeToString(), db=self._backend.lease)
         self._backend.dirty += 128
         if self.primary:
@@ -74,6 +76,7 @@ class Lessor:
         lease = self.leases.pop(id, None)
         if lease is None:
             raise errors.LEASE_NOT_FOUND
+        self.revoked += 1
         self._backend.txn.delete(_place(id), db=self._backend.lease)
         self._backend.dirty += 64
         return lease
@@ -113,6 +116,7 @@ class Lessor:
         lease = self.leases.get(id)
         if lease is None or lease.expiry <= now:
             raise errors.LEASE_NOT_FOUND
+        self.renewed += 1
         lease.expiry = now + lease.ttl  # the heap finds out when the old time comes
         return lease.ttl
 

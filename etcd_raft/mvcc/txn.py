@@ -32,12 +32,15 @@ class Keys:
     def __init__(self, store: Store, lessor: Lessor) -> None:
         self.store = store
         self.lessor = lessor
+        # Requests, and operations inside of transactions.
+        self.ranges = self.puts = self.deletes = self.txns = 0
 
     # ---- single requests
 
     def range(self, request: Any, revision: int | None = None) -> Applied:
         """``revision`` is what the answer says; inside a write it is that write's."""
         store = self.store
+        self.ranges += 1
         filtered = _has_filters(request)
         by_key = request.sort_target == pb.RangeRequest.KEY
         natural = request.sort_order == pb.RangeRequest.NONE or (
@@ -76,6 +79,7 @@ class Keys:
         return Applied(b"", write.revision, write.changes)
 
     def txn(self, request: Any) -> Applied:
+        self.txns += 1
         path: list[bool] = []
         self._choose(request, path)
         self._check_branch(request, iter(path), puts=True)
@@ -88,6 +92,7 @@ class Keys:
 
     def _put(self, request: Any, write: Write) -> bytes:
         store = self.store
+        self.puts += 1
         value, lease = request.value, request.lease
         previous: bytes | None = None
         if request.prev_kv or request.ignore_value or request.ignore_lease:
@@ -105,6 +110,7 @@ class Keys:
 
     def _delete_range(self, request: Any, write: Write) -> bytes:
         store = self.store
+        self.deletes += 1
         doomed = [key for key, raw in store.index.scan(request.key, request.range_end) if not raw[-1]]
         previous: list[bytes] = []
         for key in doomed:

@@ -7,7 +7,8 @@ What is refused here is refused with the code UNKNOWN, as by etcd, which calls i
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from etcd_raft.mvcc.errors import COMPACTED, StoreError
@@ -73,11 +74,12 @@ class Recipes(Services):
             found = await self.get(newest)
             if not found.kvs:
                 return
-            async for event in self.events(found.kvs[0].key, b"", found.header.revision):
-                if event.type == Event.DELETE:
-                    break
+            async with aclosing(self.events(found.kvs[0].key, b"", found.header.revision)) as events:
+                async for event in events:
+                    if event.type == Event.DELETE:
+                        break
 
-    async def events(self, key: bytes, end: bytes, revision: int) -> AsyncIterator[Event]:
+    async def events(self, key: bytes, end: bytes, revision: int) -> AsyncGenerator[Event, None]:
         """What happens to keys from ``revision`` on."""
         hub = self.state.hub
         queue = _Queue()
@@ -177,7 +179,7 @@ class Election(Recipes):
             standing = reply.responses[0].response_range.kvs[0]
             revision = standing.create_revision
             if standing.value != request.value:
-                header = await self._say(mine, revision, lease, request.value)
+                await self._say(mine, revision, lease, request.value)
         try:
             await self.wait_for_older(prefix, revision)
         except BaseException:
@@ -239,20 +241,22 @@ class Election(Recipes):
                 header = found.header
                 kv = found.kvs[0] if found.kvs else await self._next_candidate(request.name, header)
                 await self._tell(duplex, header, kv)
-                async for event in self.events(kv.key, b"", header.revision + 1):
-                    if event.type == Event.DELETE:
-                        break
-                    header.revision = event.kv.mod_revision
-                    await self._tell(duplex, header, event.kv)
+                async with aclosing(self.events(kv.key, b"", header.revision + 1)) as events:
+                    async for event in events:
+                        if event.type == Event.DELETE:
+                            break
+                        header.revision = event.kv.mod_revision
+                        await self._tell(duplex, header, event.kv)
         except StoreError as error:
             raise Unknown(error.text) from error
 
     async def _next_candidate(self, name: bytes, header: pb.ResponseHeader) -> KeyValue:
         prefix = name + b"/"
-        async for event in self.events(prefix, after(prefix), header.revision + 1):
-            if event.type == Event.PUT:
-                header.revision = event.kv.mod_revision
-                return event.kv
+        async with aclosing(self.events(prefix, after(prefix), header.revision + 1)) as events:
+            async for event in events:
+                if event.type == Event.PUT:
+                    header.revision = event.kv.mod_revision
+                    return event.kv
         raise AssertionError("the events of a range have no end")
 
     async def _tell(self, duplex: Any, header: pb.ResponseHeader, kv: KeyValue) -> None:

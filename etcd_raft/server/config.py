@@ -45,6 +45,7 @@ class ServerConfig:
     progress_notify_seconds: float = 600.0
     strict_reconfig_check: bool = True
     force_new_cluster: bool = False
+    grpc_gateway: bool = True
     log_level: str = "info"
 
 

@@ -11,11 +11,14 @@ from google.protobuf.message import DecodeError
 from etcd_raft.grpc.server import Server, Streaming, Unary
 from etcd_raft.grpc.status import Code, RpcError
 from etcd_raft.mvcc.errors import StoreError
+from etcd_raft.proto import election_pb2, lock_pb2
 from etcd_raft.proto import rpc_pb2 as pb
 from etcd_raft.server import services
 from etcd_raft.server.access import Auth, check_permission, identify
+from etcd_raft.server.concurrency import Election, Lock
 from etcd_raft.server.config import ServerConfig, address
 from etcd_raft.server.member import Member
+from etcd_raft.server.metrics import CallCount, shown_code
 from etcd_raft.server.peers import server_context
 from etcd_raft.server.watching import Duplex, WatchService
 
@@ -23,6 +26,12 @@ log = logging.getLogger(__name__)
 
 # What a message may weigh beyond the request in it, as etcd allows.
 _OVERHEAD = 512 * 1024
+_STREAMS = {
+    "etcdserverpb.Watch/Watch": "bidi_stream",
+    "etcdserverpb.Lease/LeaseKeepAlive": "bidi_stream",
+    "etcdserverpb.Maintenance/Snapshot": "server_stream",
+    "v3electionpb.Election/Observe": "server_stream",
+}
 
 
 class Caller(Protocol):
@@ -54,7 +63,14 @@ class Api:
         self.maintenance = services.Maintenance(member)
         self.watch = WatchService(member)
         self.auth = Auth(member)
-        self.requests: dict[str, int] = {}
+        self.locks, self.elections = Lock(member), Election(member)
+        self.calls = {
+            **{
+                f"{service}/{method}": CallCount("unary") for service, table in self.unary().items() for method in table
+            },
+            **{name: CallCount(kind) for name, kind in _STREAMS.items()},
+        }
+        self.health_successes = self.health_failures = 0
         # Makes the protocol of a connection to a client port that does not speak HTTP/2.
         self.http1: Callable[[], asyncio.BaseProtocol] | None = None
         self._server: Server | None = None
@@ -62,6 +78,7 @@ class Api:
     def unary(self) -> dict[str, dict[str, tuple[Any, Callable[[Any], Any]]]]:
         """Service -> method -> (request type, handler)."""
         kv, leases, cluster, maintenance = self.kv, self.leases, self.cluster, self.maintenance
+        locks, elections = self.locks, self.elections
         return {
             "etcdserverpb.KV": {
                 "Range": (pb.RangeRequest, kv.range),
@@ -90,6 +107,17 @@ class Api:
                 "Hash": (pb.HashRequest, maintenance.hash),
                 "HashKV": (pb.HashKVRequest, maintenance.hash_kv),
                 "MoveLeader": (pb.MoveLeaderRequest, maintenance.move_leader),
+                "Downgrade": (pb.DowngradeRequest, maintenance.downgrade),
+            },
+            "v3lockpb.Lock": {
+                "Lock": (lock_pb2.LockRequest, locks.lock),
+                "Unlock": (lock_pb2.UnlockRequest, locks.unlock),
+            },
+            "v3electionpb.Election": {
+                "Campaign": (election_pb2.CampaignRequest, elections.campaign),
+                "Proclaim": (election_pb2.ProclaimRequest, elections.proclaim),
+                "Leader": (election_pb2.LeaderRequest, elections.leader),
+                "Resign": (election_pb2.ResignRequest, elections.resign),
             },
             "etcdserverpb.Auth": {
                 "AuthEnable": (pb.AuthEnableRequest, self.auth.enable),
@@ -124,22 +152,41 @@ class Api:
         if self._server is not None:
             await self._server.stop(grace)
 
+    def traffic(self) -> tuple[int, int]:
+        """Bytes that came from clients over gRPC, and that went to them."""
+        return (self._server.received, self._server.sent) if self._server is not None else (0, 0)
+
     def streams(self) -> dict[str, dict[str, Callable[[Duplex, Caller], Awaitable[None]]]]:
         """Service -> method -> handler of the methods that are a stream in either direction."""
         return {
             "etcdserverpb.Watch": {"Watch": self._watch},
             "etcdserverpb.Lease": {"LeaseKeepAlive": self._keep_alive},
             "etcdserverpb.Maintenance": {"Snapshot": self._snapshot},
+            "v3electionpb.Election": {"Observe": self._observe},
         }
 
     async def unary_call(self, name: str, run: Callable[[Any], Any], request: Any, call: Caller) -> bytes:
         """One call of ``service/method``, by whatever wire it came."""
-        self.requests[name] = self.requests.get(name, 0) + 1
-        method = name.partition("/")[2]
-        if self.member.state.auth.enabled and method != "Authenticate":
-            self.identify(call)
-            check_permission(self.member, method, request)
-        reply: bytes = await run(request)
+        count = self.calls[name]
+        count.started += 1
+        count.received += 1
+        code = "Unknown"
+        try:
+            method = name.partition("/")[2]
+            if self.member.state.auth.enabled and method != "Authenticate":
+                self.identify(call)
+                check_permission(self.member, method, request)
+            reply: bytes = await run(request)
+            code = "OK"
+            count.sent += 1
+        except StoreError as error:
+            code = shown_code(error.code)
+            raise
+        except asyncio.CancelledError:
+            code = "Canceled"
+            raise
+        finally:
+            count.end(code)
         return reply
 
     def identify(self, call: Caller) -> None:
@@ -162,6 +209,10 @@ class Api:
             check_permission(self.member, "Snapshot", request)
         async for part in self.maintenance.snapshot():
             await duplex.send(part)
+
+    async def _observe(self, duplex: Duplex, call: Caller) -> None:
+        self.identify(call)
+        await self.elections.observe(duplex)
 
     # ---- how gRPC carries them
 
@@ -191,11 +242,23 @@ class Api:
 
     def _stream(self, name: str, handle: Callable[[Duplex, Caller], Awaitable[None]]) -> Callable[[Any], Any]:
         async def run(stream: Any) -> None:
-            self.requests[name] = self.requests.get(name, 0) + 1
+            count = self.calls[name]
+            count.started += 1
+            code = "Unknown"
             try:
                 await handle(stream, stream)
+                code = "OK"
+            except StoreError as error:
+                code = shown_code(error.code)
+                raise
+            except asyncio.CancelledError:
+                code = "Canceled"
+                raise
             except DecodeError as error:
+                code = "Internal"
                 raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None
+            finally:
+                count.end(code)
 
         return run
 

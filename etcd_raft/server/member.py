@@ -255,6 +255,8 @@ class Member:
         if method == "members":
             members = [{"id": m.ID, "peer_urls": list(m.peerURLs)} for m in membership.sorted()]
             return {"cluster": membership.cluster_id, "members": members}
+        if method == "ping":
+            return None
         if method == "renew":
             return await self.renew_lease(body)
         if method == "ttl":
@@ -312,6 +314,7 @@ class Member:
     async def run(self) -> None:
         """Take part until stopped; raises ``Fatal``."""
         self._spawn(self._announce())
+        self._spawn(self.transport.probe())
         if len(self.node.raft.voters) > 1:
             self._spawn(self._first_election())
         try:

@@ -10,10 +10,12 @@ import json
 import logging
 import ssl
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from etcd_raft.histogram import NETWORK, Histogram
 from etcd_raft.raft.codec import decode_message, encode_message
 from etcd_raft.raft.messages import Message, MessageType
 from etcd_raft.server.config import TLS, address
@@ -29,6 +31,7 @@ _MAX_BUFFERED = 32 << 20
 _CHUNK = 1 << 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _CONNECT_SECONDS = 3.0
+_PROBE_SECONDS = 5.0
 
 
 class PeerError(Exception):
@@ -75,6 +78,8 @@ class Peer:
         self.id = id
         self.urls = urls
         self.connected = False
+        self.sent_bytes = self.received_bytes = self.send_failures = 0
+        self.round_trips = Histogram(NETWORK)
         self._writer: asyncio.StreamWriter | None = None
         self._calls: dict[int, asyncio.Future[bytes]] = {}
         self._next_call = 0
@@ -84,7 +89,9 @@ class Peer:
         """Hand frames to the kernel, or drop them: whether they are on their way."""
         writer = self._writer
         if writer is None or writer.transport.get_write_buffer_size() > _MAX_BUFFERED:
+            self.send_failures += 1
             return False
+        self.sent_bytes += len(frames)
         writer.write(frames)
         return True
 
@@ -220,6 +227,19 @@ class Transport:
             if peer is not None and not peer.send(b"".join(parts)):
                 self.deliver(Message(MessageType.UNREACHABLE, sender=id))
 
+    async def probe(self) -> None:
+        """Measure the way to each member and back, for ever."""
+        while True:
+            await asyncio.sleep(_PROBE_SECONDS)
+            for peer in list(self.peers.values()):
+                started = time.monotonic()
+                try:
+                    await peer.call("ping", None, _PROBE_SECONDS)
+                except PeerError as error:
+                    log.debug("no round trip to member %x: %s", peer.id, error)
+                else:
+                    peer.round_trips.observe(time.monotonic() - started)
+
     def lost(self, id: int) -> None:
         self.deliver(Message(MessageType.UNREACHABLE, sender=id))
 
@@ -341,6 +361,8 @@ class Transport:
             kind, body = await _read_frame(reader)
             if kind == _RAFT:
                 message = decode_message(body)
+                if (peer := self.peers.get(message.sender)) is not None:
+                    peer.received_bytes += _FRAME.size + len(body)
                 if self.is_removed(message.sender):
                     raise PeerError(f"member {message.sender:x} has been removed")  # it dials again and is told so
                 self.deliver(message)

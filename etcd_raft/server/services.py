@@ -5,10 +5,12 @@ Nothing here knows gRPC: ``endpoints`` carries these over it.
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from etcd_raft.histogram import Histogram
 from etcd_raft.mvcc import errors, txn, wire
 from etcd_raft.mvcc.hashing import hash_all, hash_keys
 from etcd_raft.mvcc.lease import MAX_TTL
@@ -231,6 +233,10 @@ class Cluster(Services):
 
 
 class Maintenance(Services):
+    def __init__(self, member: Member) -> None:
+        super().__init__(member)
+        self.defrag_times, self.snapshot_times = Histogram(), Histogram()
+
     async def alarm(self, request: Any) -> bytes:
         if request.action == pb.AlarmRequest.GET:
             found = {a for a in self.state.alarms if request.alarm in (0, a[1])}
@@ -264,9 +270,19 @@ class Maintenance(Services):
         ).SerializeToString()
 
     async def defragment(self, request: Any) -> bytes:
+        started = time.monotonic()
         self.node.checkpoint()
         self.state.backend.defragment()
-        return pb.DefragmentResponse(header=self.header_message()).SerializeToString()
+        self.defrag_times.observe(time.monotonic() - started)
+        return b""  # as in etcd 3.5, without even a header
+
+    async def downgrade(self, request: Any) -> bytes:
+        """There is no older release of this store: every well-formed target is refused, as etcd refuses one that cannot be."""
+        if request.action == pb.DowngradeRequest.CANCEL:
+            raise errors.NO_DOWNGRADE
+        if not re.fullmatch(r"\d+\.\d+(\.\d+)?(-[\w.]+)?", request.version):
+            raise errors.BAD_VERSION
+        raise errors.BAD_DOWNGRADE_TARGET
 
     async def hash(self, request: Any) -> bytes:
         return pb.HashResponse(header=self.header_message(), hash=hash_all(self.state.backend)).SerializeToString()
@@ -285,6 +301,7 @@ class Maintenance(Services):
         """The state's file in pieces, then its SHA-256, as etcd sends its own."""
         import hashlib
 
+        started = time.monotonic()
         path = self.member.folder / "snap" / f"saved-{random.getrandbits(32):08x}.tmp"
         try:
             await self.member.transport.copy_state(path)  # type: ignore[misc]
@@ -295,6 +312,7 @@ class Maintenance(Services):
                     digest.update(blob)
                     left -= len(blob)
                     yield pb.SnapshotResponse(remaining_bytes=left, blob=blob, version=VERSION).SerializeToString()
+            self.snapshot_times.observe(time.monotonic() - started)
             yield pb.SnapshotResponse(remaining_bytes=0, blob=digest.digest(), version=VERSION).SerializeToString()
         finally:
             path.unlink(missing_ok=True)

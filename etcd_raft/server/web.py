@@ -118,6 +118,10 @@ class Exchange:
             self._writer.write(data)
         await self._writer.drain()
 
+    def preflight(self) -> None:
+        """The answer to a browser that asks whether it may ask."""
+        self._head(200, {"Content-Length": "0"})
+
     async def refuse(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
         """A plain page that says why not."""
         await self.reply(status, TEXT, text, {**(headers or {}), "X-Content-Type-Options": "nosniff"})
@@ -197,7 +201,7 @@ class WebServer:
             return False
         try:
             if exchange.method == "OPTIONS":
-                await exchange.reply(200, TEXT, b"")
+                exchange.preflight()
             else:
                 await self._handler(exchange)
             await exchange.skip_rest()
