@@ -66,7 +66,7 @@ async def test_three_members_and_their_clients_over_tls(tmp_path: Path) -> None:
     cluster = ClusterProcesses(tmp_path, 3, [])
     for member in cluster.members:
         member.url = member.url.replace("http:", "https:")
-        member.peer_url = member.peer_url.replace("http:", "https:")
+        member.peer_url = member.listen_peer_url = member.peer_url.replace("http:", "https:")
         member.flags = [*flags, f"--initial-cluster={','.join(u.replace('http:', 'https:') for u in cluster.initial)}"]
     cluster.start()
     client_cert, client_key = ours.issue("client")
