@@ -3,7 +3,8 @@
     python -m apiserver.protobuf.generate API_GIT_DIR APIMACHINERY_GIT_DIR [TAG]
 
 The arguments are git directories of kubernetes/api and kubernetes/apimachinery. A field whose name the JSON schema does not
-know stands for an embedded struct, whose fields are the outer object's in JSON: marked as inline.
+know stands for an embedded struct, whose fields are the outer object's in JSON: marked as inline. A few are spelled otherwise there
+(``uID``, ``aPIGroup``); they get JSON's spelling.
 """
 
 import gzip
@@ -51,7 +52,7 @@ def _qualified(kind: str, package: str) -> str:
     return kind.removeprefix(".") if "." in kind else f"{package}.{kind}"
 
 
-def _mark_inline(messages: dict[str, dict[str, Field]]) -> None:
+def _adapt_to_json(messages: dict[str, dict[str, Field]]) -> None:
     for name, fields in messages.items():
         known = "io.k8s." + name.removeprefix("k8s.io.")
         try:
@@ -60,7 +61,10 @@ def _mark_inline(messages: dict[str, dict[str, Field]]) -> None:
             continue
         if schema.kind != "object":
             continue
+        spelling = {known.lower(): known for known in schema.fields}
         for field in fields.values():
+            if field[0] not in schema.fields:
+                field[0] = spelling.get(field[0].lower(), field[0])
             if field[1] == "optional" and field[2] not in _SCALARS and field[0] not in schema.fields:
                 field[1] = "inline"
 
@@ -73,7 +77,7 @@ def generate(api: str, apimachinery: str, tag: str) -> dict[str, dict[str, Field
         messages |= _messages(_show(api, tag, f"{folder}/generated.proto"))
     for folder in _MORE:
         messages |= _messages(_show(apimachinery, tag, f"{folder}/generated.proto"))
-    _mark_inline(messages)
+    _adapt_to_json(messages)
     return messages
 
 

@@ -82,3 +82,24 @@ def test_random_damage_is_malformed_or_decodes_but_never_crashes() -> None:
             decode_body(bytes(data))
         except MalformedBody:
             continue
+
+
+def test_every_field_has_the_name_that_json_gives_it() -> None:
+    import gzip
+    from pathlib import Path
+
+    import orjson
+
+    import apiserver.protobuf
+    from apimachinery.schema import definition
+
+    packed = Path(apiserver.protobuf.__file__).with_name("fields.json.gz").read_bytes()
+    unknown = []
+    for message, fields in orjson.loads(gzip.decompress(packed)).items():
+        try:
+            schema = definition("io.k8s." + message.removeprefix("k8s.io."))
+        except KeyError:
+            continue  # of a kind that is not served
+        if schema.kind == "object":
+            unknown += [(message, f[0]) for f in fields.values() if f[1] != "inline" and f[0] not in schema.fields]
+    assert unknown == []
