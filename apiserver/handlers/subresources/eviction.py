@@ -89,7 +89,8 @@ async def _spend(context: Context, budget: Object, namespace: str, pod: str, *, 
 def _require_room(endpoint: Endpoint, budget: Object, name: str) -> None:
     status = budget.get("status") or {}
     if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
-        raise _too_many(f"The disruption budget {name} is still being processed by the server.")
+        why = f"The disruption budget {name} is still being processed by the server."
+        raise _too_many(why, _RETRY_SECONDS)
     allowed = status.get("disruptionsAllowed", 0)
     if allowed < 0:
         raise errors.forbidden(endpoint.resource, name, "pdb disruptions allowed is negative")
@@ -102,8 +103,11 @@ def _require_room(endpoint: Endpoint, budget: Object, name: str) -> None:
         raise _too_many(f"The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently")
 
 
-def _too_many(why: str) -> StatusError:
-    text = "Cannot evict pod as it would violate the pod's disruption budget."
-    error = errors.too_many_requests(text, _RETRY_SECONDS)
-    error.details = {"causes": [{"reason": "DisruptionBudget", "message": why}], "retryAfterSeconds": _RETRY_SECONDS}
+def _too_many(why: str, retry_seconds: int = 0) -> StatusError:
+    """Without ``retry_seconds`` clients decide themselves when to try again: with it client-go waits inside of the request,
+    and ``kubectl drain --timeout`` would wait with it."""
+    error = StatusError(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
+    error.details = {"causes": [{"reason": "DisruptionBudget", "message": why}]}
+    if retry_seconds:
+        error.details["retryAfterSeconds"] = retry_seconds
     return error
