@@ -31,6 +31,8 @@ class Resource:
     """Below the store's prefix, without slashes at the ends; empty for what is never stored (reviews, bindings)."""
     storage_version: str = ""
     """``apiVersion`` in the store where it differs from this row's (two API versions, one storage)."""
+    deprecation: str = ""
+    """What every client that uses the resource is warned of."""
 
     @property
     def api_version(self) -> str:
@@ -115,6 +117,7 @@ def _row(
     sub: str = "",
     prefix: str | None = None,
     stored_as: str = "",
+    deprecation: str = "",
 ) -> Resource:
     group, _, version = api_version.rpartition("/")
     return Resource(
@@ -130,6 +133,7 @@ def _row(
         subresources=tuple(sub.split()),
         storage_prefix=plural if prefix is None else prefix,
         storage_version=stored_as,
+        deprecation=deprecation,
     )
 
 
@@ -146,7 +150,8 @@ RESOURCES: tuple[Resource, ...] = (
     # core
     _row("v1", "Binding", "bindings", "ns", verbs=_CREATE, prefix=""),
     _row("v1", "ConfigMap", "configmaps", "ns", short="cm"),
-    _row("v1", "Endpoints", "endpoints", "ns", short="ep", prefix="services/endpoints"),
+    _row("v1", "Endpoints", "endpoints", "ns", short="ep", prefix="services/endpoints",
+         deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
     _row("v1", "Event", "events", "ns", short="ev"),
     _row("v1", "LimitRange", "limitranges", "ns", short="limits"),
     _row("v1", "Namespace", "namespaces", "cluster", short="ns", verbs=_NOT_COLLECTION, sub="finalize status"),

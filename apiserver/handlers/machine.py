@@ -48,6 +48,8 @@ class Machine:
         resource = info.resource
         if resource is None:
             return text_response("404 page not found\n", 404)
+        if resource.deprecation:
+            request.warnings.append(resource.deprecation)
         if info.subresource:
             return await self._subresource(request)
         if not resource.stored and info.verb == "create" and not info.name:

@@ -8,7 +8,8 @@ import orjson
 from apimachinery import names, quantity
 from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required, too_long
 from apimachinery.table import Column
-from apiserver.registry.containers import PROTOCOLS, validate_amount
+from apiserver.registry.amounts import validate_amount
+from apiserver.registry.containers import PROTOCOLS
 from apiserver.registry.objectmeta import IMMUTABLE
 from apiserver.registry.pod_defaults import round_resources
 from apiserver.registry.pod_rules import validate_ip
@@ -241,9 +242,6 @@ class EndpointsStrategy(Strategy):
         for i, subset in enumerate(obj.get("subsets") or ()):
             found += _subset(subset, f"subsets[{i}]")
         return found
-
-    def warnings(self, obj: Object, old: Object | None = None) -> list[str]:
-        return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         shown: list[str] = []
