@@ -19,6 +19,20 @@ from kubeclient.informer import key_of
 Object = dict[str, Any]
 
 
+_NODE_INFO = {
+    "architecture": "amd64",
+    "bootID": "hollow",
+    "containerRuntimeVersion": "hollow://1.0",
+    "kernelVersion": "none",
+    "kubeProxyVersion": "",
+    "kubeletVersion": "v1.33.1",
+    "machineID": "hollow",
+    "operatingSystem": "linux",
+    "osImage": "Hollow",
+    "systemUUID": "hollow",
+}
+
+
 class Hollow:
     """``silent`` nodes stop their heartbeats and neither start nor end pods.
 
@@ -66,6 +80,11 @@ class Hollow:
                 "conditions": [
                     _node_condition("Ready", "True", "KubeletReady", "hollow kubelet is posting ready status")
                 ],
+                "addresses": [
+                    {"type": "InternalIP", "address": _address(self.names.index(name))},
+                    {"type": "Hostname", "address": name},
+                ],
+                "nodeInfo": _NODE_INFO,
             },
         }
         with contextlib.suppress(ApiError):
@@ -120,14 +139,15 @@ class Hollow:
             with contextlib.suppress(ApiError):
                 await self._api.delete(name, namespace, grace_period_seconds=0, uid=meta.uid(pod))
         elif (pod.get("status") or {}).get("phase", "Pending") == "Pending":
-            image = pod["spec"]["containers"][0]["image"]
-            await self._api.patch(name, self._running(image), namespace, subresource="status")
+            await self._api.patch(name, self._running(pod), namespace, subresource="status")
         elif pod["spec"].get("restartPolicy") == "Never" and pod["status"]["phase"] == "Running":
             image = pod["spec"]["containers"][0]["image"]
             await self._api.patch(name, self._ended(pod, image), namespace, subresource="status")
 
-    def _running(self, image: str) -> Object:
-        ready = "False" if image in self.broken_images else "True"
+    def _running(self, pod: Object) -> Object:
+        containers = pod["spec"]["containers"]
+        good = containers[0]["image"] not in self.broken_images
+        ready = "True" if good else "False"
         number = next(self._addresses)
         now = meta.now_rfc3339()
         ip = f"10.200.{number // 250}.{number % 250}"
@@ -137,17 +157,32 @@ class Hollow:
         return {
             "status": {
                 "phase": "Running",
+                "hostIP": _address(self.names.index(pod["spec"]["nodeName"])),
                 "podIP": ip,
                 "podIPs": [{"ip": ip}],
                 "startTime": now,
                 "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now}, *conditions],
+                "containerStatuses": [
+                    {
+                        "name": container["name"],
+                        "image": container["image"],
+                        "imageID": f"hollow://{container['image']}",
+                        "containerID": f"hollow://{pod['metadata']['name']}/{container['name']}",
+                        "ready": good,
+                        "started": True,
+                        "restartCount": 0,
+                        "state": {"running": {"startedAt": now}},
+                    }
+                    for container in containers
+                ],
             }
         }
 
     def _ended(self, pod: Object, image: str) -> Object:
         """Pods that should not be restarted end at once; an image ``fail:N`` ends with that exit code."""
         code = int(image.removeprefix("fail:")) if image.startswith("fail:") else 0
-        ended = {"exitCode": code, "finishedAt": meta.now_rfc3339(), "startedAt": meta.now_rfc3339()}
+        reason = "Error" if code else "Completed"
+        ended = {"exitCode": code, "reason": reason, "finishedAt": meta.now_rfc3339(), "startedAt": meta.now_rfc3339()}
         name = pod["spec"]["containers"][0]["name"]
         container = {"name": name, "image": image, "imageID": "", "ready": False, "restartCount": 0}
         container["state"] = {"terminated": ended}
@@ -157,6 +192,10 @@ class Hollow:
                 condition.update(status="False", lastTransitionTime=meta.now_rfc3339())
         phase = "Failed" if code else "Succeeded"
         return {"status": {"phase": phase, "conditions": conditions, "containerStatuses": [container]}}
+
+
+def _address(index: int) -> str:
+    return f"192.0.2.{index + 1}"
 
 
 def _node_condition(type_: str, state: str, reason: str, message: str) -> Object:
