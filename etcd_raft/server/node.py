@@ -298,8 +298,9 @@ class Node:
             except ProposalDropped as dropped:
                 if str(dropped) == "too much is uncommitted":
                     raise errors.TOO_MANY_REQUESTS from None
-            # Surely not proposed: wait for a leader, or for the end of what is in the way.
-            if self.leader:
+            # Surely not proposed: wait for a leader, or for the end of what is in the way. Do not ask `self.leader`: the core may
+            # have lost it since the last round, and waiting for an event that is still set would not yield.
+            if self._leader_known.is_set():
                 await asyncio.sleep(self.tick_seconds)
             else:
                 await self._leader_known.wait()
