@@ -201,11 +201,22 @@ class WatchStream:
         if not self._progress_asked or not all(self._hub.is_synced(w) for w in self._watchers.values()):
             return  # asked again whenever the outbox has been drained
         self._progress_asked = False
+        if any(self._is_ahead(w) for w in self._watchers.values()):
+            return  # as etcd: a notice from before the revision that a watch asked for would look like a step back
         self._respond(watch_id=_BROADCAST_ID)
+
+    def _is_ahead(self, watcher: Watcher) -> bool:
+        """It waits for a revision that is yet to come, and not for the very next one."""
+        return watcher.next > self._service.state.store.revision + 1
 
     def periodic_progress(self) -> None:
         for watcher in self._watchers.values():
-            if watcher.progress_notify and watcher.quiet and self._hub.is_synced(watcher):
+            if (
+                watcher.progress_notify
+                and watcher.quiet
+                and self._hub.is_synced(watcher)
+                and not self._is_ahead(watcher)
+            ):
                 self._respond(watch_id=watcher.id)
             watcher.quiet = True
 
