@@ -12,7 +12,7 @@ from apimachinery import errors
 from apimachinery.apply import same_but_times
 from apimachinery.errors import StatusError
 from apiserver.handlers.endpoint import Endpoint, copy_of
-from apiserver.storage.store import REQUEST_TOO_LARGE, Also, Changed, KeyExists
+from apiserver.storage.store import Also, Changed, KeyExists, is_too_large
 
 Object = dict[str, Any]
 #: Computes the new object from the current one (which it must leave as it is).
@@ -60,7 +60,7 @@ async def _create(endpoint: Endpoint, key: str, obj: Object, lease: int, also: A
 
 def _shed(obj: Object, error: StatusError) -> bool:
     """Drops the owners of an object that is too large with them, as upstream; whether that is worth another try."""
-    return error.message == REQUEST_TOO_LARGE and obj["metadata"].pop("managedFields", None) is not None
+    return is_too_large(error) and obj["metadata"].pop("managedFields", None) is not None
 
 
 async def update(

@@ -31,6 +31,7 @@ from etcd_raft.client import (
 
 #: What the store says to a value beyond its limit.
 REQUEST_TOO_LARGE = "etcdserver: request is too large"
+_LARGER_THAN_MAX = "message larger than max"
 
 
 class KeyValue(NamedTuple):
@@ -84,12 +85,22 @@ def store_error(error: EtcdError) -> StatusError:
     if isinstance(error, RequestTooLarge):
         # Upstream's object limit is the store's: its error passes through to the client.
         return StatusError(500, "", REQUEST_TOO_LARGE)
+    if _LARGER_THAN_MAX in error.details:
+        # Upstream's client does not even send what the store's server would not take.
+        sizes = error.details.partition(_LARGER_THAN_MAX)[2]
+        text = f"rpc error: code = ResourceExhausted desc = trying to send {_LARGER_THAN_MAX}{sizes}"
+        return StatusError(500, "", text)
     if isinstance(error, DeadlineExceeded):
         text = "Timeout: request did not complete within requested timeout - context deadline exceeded"
         return StatusError(504, "Timeout", text, {})
     if isinstance(error, Unavailable):
         return StatusError(500, "", "etcdserver: request timed out" if error.maybe_applied else error.details)
     return StatusError(500, "", error.details)
+
+
+def is_too_large(error: StatusError) -> bool:
+    """Whether the store refused a value for its size."""
+    return error.message == REQUEST_TOO_LARGE or _LARGER_THAN_MAX in error.message
 
 
 class Store:
