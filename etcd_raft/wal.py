@@ -17,12 +17,12 @@ import os
 import struct
 import time
 import zlib
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from etcd_raft.histogram import Histogram
 from etcd_raft.raft.codec import (
     decode_entry,
     decode_hard_state,
@@ -42,24 +42,8 @@ _SECTOR = 512
 _METADATA, _HARD_STATE, _ENTRY, _RESET, _MARK = 1, 2, 3, 4, 5
 # How many following frames are looked for behind a bad one before it counts as the last.
 _LOOK_AHEAD = 64
-
-
-class SyncTimes:
-    """How long syncs take: a histogram with etcd's buckets."""
-
-    def __init__(self) -> None:
-        self._bounds = [0.001 * 2**power for power in range(14)]
-        self._counts = [0] * (len(self._bounds) + 1)
-        self.sum = 0.0
-        self.count = 0
-
-    def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self.sum += seconds
-        self.count += 1
-
-    def buckets(self) -> list[tuple[str, int]]:
-        return [*((f"{b:g}", c) for b, c in zip(self._bounds, self._counts, strict=False)), ("+Inf", self._counts[-1])]
+# A thread hop costs some 0.1 ms: less than a slow disk, more than a fast one.
+_SLOW_SECONDS = 0.001
 
 
 class WALError(Exception):
@@ -93,7 +77,8 @@ class WAL:
         self._hard_state = HardState()
         self._snapshot = Snapshot()
         self._last_index = 0
-        self.sync_times = SyncTimes()
+        self._usual_sync = 0.0
+        self.sync_times = Histogram()
 
     # ---- opening
 
@@ -181,10 +166,19 @@ class WAL:
 
     def append(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None = None) -> None:
         """Write and sync. After a ``WALError`` the member must stop: nothing later may be acknowledged."""
+        if self.write(hard_state, entries, snapshot):
+            self.sync()
+            self.settle()
+
+    def write(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None = None) -> bool:
+        """Hand a frame to the system; whether there was anything to write.
+
+        ``sync`` and ``settle`` have to follow before the next frame is written: a frame proves that the one before was synced.
+        """
         if self.failed is not None:
             raise self.failed
         if not hard_state and not entries and not snapshot:
-            return
+            return False
         parts: list[bytes] = []
         if snapshot is not None:
             self._snapshot = snapshot
@@ -197,23 +191,44 @@ class WAL:
             parts += _record(_ENTRY, encode_entry(entry))
         if entries:
             self._last_index = entries[-1].index
-        self._write(b"".join(parts))
+        self._put(b"".join(parts))
+        return True
+
+    def sync(self) -> None:
+        """What was written is on the disk when this returns. It touches nothing but the file, so a thread may run it."""
+        started = time.monotonic()
+        try:
+            sync(self._fd)
+        except OSError as error:
+            raise self._fail("write", error) from error
+        took = time.monotonic() - started
+        self.sync_times.observe(took)
+        self._usual_sync += (took - self._usual_sync) / 8
+
+    def settle(self) -> None:
+        """Go on in a new segment when this one is full."""
         if self._offset >= self.segment_bytes:
             self._cut()
 
-    def _write(self, records: bytes) -> None:
+    @property
+    def slow(self) -> bool:
+        """Whether the last syncs took so long that a thread should do the next one, and the loop something else meanwhile."""
+        return self._usual_sync > _SLOW_SECONDS
+
+    def _put(self, records: bytes) -> None:
         frame = _pack_frame(self._number, records)
         try:
             written = os.pwrite(self._fd, frame, self._offset)
             while written < len(frame):
                 written += os.pwrite(self._fd, frame[written:], self._offset + written)
-            started = time.monotonic()
-            sync(self._fd)
-            self.sync_times.observe(time.monotonic() - started)
         except OSError as error:
             raise self._fail("write", error) from error
         self._offset += len(frame)
         self._number += 1
+
+    def _write(self, records: bytes) -> None:
+        self._put(records)
+        self.sync()
 
     def _head(self) -> bytes:
         parts = _record(_METADATA, self.metadata)

@@ -271,10 +271,10 @@ class ServerStream(Stream):
             self.end()
 
     def _failed(self, error: Exception) -> None:
-        if isinstance(error, self.connection.server.refusal):
-            self.end(Code[error.code], error.text)  # type: ignore[attr-defined]
-        elif isinstance(error, RpcError):
+        if isinstance(error, RpcError):
             self.end(error.code, error.text)
+        elif isinstance(error, self.connection.server.refusal):
+            self.end(Code[error.code], error.text)  # type: ignore[attr-defined]
         else:
             log.error("the call %s failed", self.head.path, exc_info=error)
             self.end(Code.UNKNOWN, str(error) or type(error).__name__)
@@ -498,7 +498,8 @@ class ServerConnection(Connection):
         return self._last
 
     def is_idle(self, id: int) -> bool:
-        return not id & 1 or id > self._last
+        # After a GOAWAY the client may have opened more, which we do not look at.
+        return not id & 1 or (id > self._last and not self._leaving)
 
     def leave(self) -> None:
         """Take no more calls; the client is told which were the last."""

@@ -10,7 +10,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import lmdb
 
@@ -34,6 +35,13 @@ _READ_RETRY_SECONDS = 0.5
 
 class Fatal(Exception):
     """This member cannot go on; the text says why and what to do."""
+
+
+class Waiter(NamedTuple):
+    """Somebody who wants to know what became of a proposal, until the loop's time ``deadline``."""
+
+    future: asyncio.Future[Result]
+    deadline: float
 
 
 class Node:
@@ -62,10 +70,12 @@ class Node:
         self.proposals_failed = 0
         self.proposals_applied = 0
         self.on_membership: Callable[[], None] = lambda: None
+        self._syncing = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wal-sync")  # starts with its first work
         self._wake = asyncio.Event()
         self._tick_due = False
         self._ids = itertools.count(((self.id & 0xFFFF) << 48) | ((int(time.time() * 1000) & 0xFFFFFFFFFF) << 8))
-        self._waiters: dict[int, asyncio.Future[Result]] = {}
+        self._waiters: dict[int, Waiter] = {}
         self._reads = ReadBatches(self)
         self._leader_known = asyncio.Event()
         self._last_leader = 0
@@ -109,7 +119,7 @@ class Node:
                 if self._tick_due:
                     self._tick_due = False
                     self._tick()
-                self._rounds()
+                await self._rounds()
                 if self._busy_behind():
                     self._wake.set()
                     await asyncio.sleep(0)
@@ -119,6 +129,7 @@ class Node:
             raise Fatal(str(error)) from error
         finally:
             self._timer.cancel()
+            self._thread.shutdown(wait=False)
             self._fail_all(errors.STOPPED())
 
     def _arm_timer(self) -> None:
@@ -138,6 +149,7 @@ class Node:
     def _tick(self) -> None:
         self.raw.tick()
         now = time.monotonic()
+        self._expire_waiters(asyncio.get_running_loop().time())
         if self.is_leader and self.state.lessor.primary:
             for lease in self.state.lessor.expired(now):
                 self._propose_quietly(Request(lease_revoke={"ID": lease}))
@@ -147,18 +159,18 @@ class Node:
             if now - self._dirty_since >= _COMMIT_SECONDS:
                 self.checkpoint()
 
-    def _rounds(self) -> None:
+    async def _rounds(self) -> None:
         while self.raw.has_ready():
-            self._round(self.raw.ready())
+            await self._round(self.raw.ready())
         self._after_rounds()
 
-    def _round(self, ready: Ready) -> None:
+    async def _round(self, ready: Ready) -> None:
         if ready.messages:
             self.transport.send(ready.messages)
         if ready.snapshot is not None:
             self._install(ready.snapshot)
-        if ready.must_sync:
-            self.wal.append(ready.hard_state, ready.entries)
+        if ready.must_sync and self.wal.write(ready.hard_state, ready.entries):
+            await self._sync()
         if ready.promises:
             self.transport.send(ready.promises)
         for entry in ready.committed:
@@ -172,6 +184,21 @@ class Node:
         for read in ready.read_states:
             self._reads.confirmed(read.context, read.index)
         self.raw.advance()
+
+    async def _sync(self) -> None:
+        """On a fast disk at once; on a slow one in a thread, while what arrives collects for the next round.
+
+        Messages, ticks and proposals may change the core meanwhile: it is made for that. The log and what is promised may not.
+        """
+        if self.wal.slow:
+            self._syncing = True
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self.wal.sync)
+            finally:
+                self._syncing = False
+        else:
+            self.wal.sync()
+        self.wal.settle()
 
     def _after_rounds(self) -> None:
         self._watch_leadership()
@@ -217,7 +244,8 @@ class Node:
         state.commit()
         self._dirty_since = 0.0
         term = self.raft.log.term(state.applied)
-        if term is not None and state.applied - self._marked >= min(self.snapshot_count, 1000):
+        # Not while a thread syncs: the log takes one frame at a time. The next checkpoint will do.
+        if term is not None and not self._syncing and state.applied - self._marked >= min(self.snapshot_count, 1000):
             self.wal.release(Snapshot(state.applied, term, self.raft.conf_state()))
             self._marked = state.applied
         keep = self.keep_entries if len(self.raft.members()) > 1 else 100
@@ -272,13 +300,13 @@ class Node:
         return await self._submit(context.id, lambda: self.raw.propose_conf_change(change))
 
     async def _submit(self, id: int, propose: Callable[[], None]) -> Result:
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiters[id] = future
+        loop = asyncio.get_running_loop()
+        waiter = self._waiters[id] = Waiter(loop.create_future(), loop.time() + self.request_seconds)
         try:
-            async with asyncio.timeout(self.request_seconds):
+            if not self._proposed(propose):
                 await self._propose_when_possible(propose)
-                self._wake.set()
-                result = await future
+            self._wake.set()
+            result = await waiter.future
         except TimeoutError:
             self.proposals_failed += 1
             raise errors.TIMEOUT if self.leader else errors.TIMEOUT_LEADER_FAILED from None
@@ -288,22 +316,38 @@ class Node:
             raise result.error
         return result
 
+    def _proposed(self, propose: Callable[[], None]) -> bool:
+        """Whether it is on its way; False: surely not, and it may be tried again."""
+        if self.stopped.is_set() or self.failure is not None:
+            raise errors.STOPPED
+        try:
+            propose()
+        except ProposalDropped as dropped:
+            if str(dropped) == "too much is uncommitted":
+                raise errors.TOO_MANY_REQUESTS from None
+            return False
+        return True
+
     async def _propose_when_possible(self, propose: Callable[[], None]) -> None:
-        while True:
-            if self.stopped.is_set() or self.failure is not None:
-                raise errors.STOPPED
-            try:
-                propose()
+        """Wait for a leader, or for the end of what is in the way."""
+        async with asyncio.timeout(self.request_seconds):
+            while True:
+                # Do not ask `self.leader`: the core may have lost it since the last round, and waiting for an event that is
+                # still set would not yield.
+                if self._leader_known.is_set():
+                    await asyncio.sleep(self.tick_seconds)
+                else:
+                    await self._leader_known.wait()
+                if self._proposed(propose):
+                    return
+
+    def _expire_waiters(self, now: float) -> None:
+        """Tell those whose time is over. All have equally long, so the oldest are first; a tick late does not matter."""
+        for waiter in self._waiters.values():
+            if waiter.deadline > now:
                 return
-            except ProposalDropped as dropped:
-                if str(dropped) == "too much is uncommitted":
-                    raise errors.TOO_MANY_REQUESTS from None
-            # Surely not proposed: wait for a leader, or for the end of what is in the way. Do not ask `self.leader`: the core may
-            # have lost it since the last round, and waiting for an event that is still set would not yield.
-            if self._leader_known.is_set():
-                await asyncio.sleep(self.tick_seconds)
-            else:
-                await self._leader_known.wait()
+            if not waiter.future.done():
+                waiter.future.set_exception(TimeoutError())
 
     def _propose_quietly(self, request: Any) -> None:
         """A proposal that nobody waits for."""
@@ -314,14 +358,14 @@ class Node:
             self.proposals_failed += 1
 
     def _resolve(self, id: int, result: Any) -> None:
-        future = self._waiters.pop(id, None)
-        if future is not None and not future.done():
-            future.set_result(result)
+        waiter = self._waiters.pop(id, None)
+        if waiter is not None and not waiter.future.done():
+            waiter.future.set_result(result)
 
     def _fail_all(self, error: StoreError) -> None:
-        for future in self._waiters.values():
-            if not future.done():
-                future.set_result(Result(error=error))
+        for waiter in self._waiters.values():
+            if not waiter.future.done():
+                waiter.future.set_result(Result(error=error))
         self._reads.fail(error)
 
     # ---- membership
