@@ -1,16 +1,19 @@
-"""Flags with etcd's names, and what they come to."""
+"""What the flags come to, checked against each other."""
 
 import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from etcd_raft.server import flags as etcd_flags
+from etcd_raft.server.flags import FlagError
+
 VERSION = "3.5.1"  # the etcd release whose API this is; clients ask for it to know what they may use
 API_VERSION = "3.5"
 
 
-class ConfigError(Exception):
-    """A flag or a combination of flags that cannot be; the text names it."""
+class ConfigError(FlagError):
+    """A combination of flags that cannot be; the text names it."""
 
 
 @dataclass(slots=True)
@@ -19,6 +22,8 @@ class TLS:
     key: str = ""
     ca: str = ""
     client_auth: bool = False
+    ciphers: str = ""  # OpenSSL's names, for TLS 1.2
+    versions: tuple[str, str] = ("", "")  # from and to
 
 
 @dataclass(slots=True)
@@ -46,56 +51,16 @@ class ServerConfig:
     strict_reconfig_check: bool = True
     force_new_cluster: bool = False
     grpc_gateway: bool = True
+    compaction_mode: str = "periodic"
+    compaction_retention: float = 0.0  # seconds or revisions; 0: never
+    initial_corrupt_check: bool = False
+    notes: list[str] = field(default_factory=list)  # about the flags, for the log
     log_level: str = "info"
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="etcd_raft", description="A key-value store that speaks the etcd v3 API.")
-    p.add_argument("--name", default="default", help="name of this member")
-    p.add_argument("--data-dir", default="", help="where everything is kept (default NAME.etcd)")
-    p.add_argument("--listen-client-urls", default="http://localhost:2379")
-    p.add_argument("--advertise-client-urls", default="")
-    p.add_argument("--listen-peer-urls", default="http://localhost:2380")
-    p.add_argument("--initial-advertise-peer-urls", default="")
-    p.add_argument("--initial-cluster", default="", help="NAME=PEERURL,... of all first members")
-    p.add_argument("--initial-cluster-state", default="new", choices=("new", "existing"))
-    p.add_argument("--initial-cluster-token", default="etcd-cluster")
-    p.add_argument(
-        "--listen-metrics-urls", default="", help="where /health, /version and /metrics are served over HTTP"
-    )
-    p.add_argument("--heartbeat-interval", type=int, default=100, help="milliseconds")
-    p.add_argument("--election-timeout", type=int, default=1000, help="milliseconds")
-    for prefix, who in (("", "clients"), ("peer-", "members")):
-        p.add_argument(f"--{prefix}cert-file", default="", help=f"certificate shown to {who}")
-        p.add_argument(f"--{prefix}key-file", default="")
-        p.add_argument(f"--{prefix}trusted-ca-file", default="")
-        p.add_argument(f"--{prefix}client-cert-auth", nargs="?", const=True, default=False, type=_boolean)
-    p.add_argument("--quota-backend-bytes", type=int, default=0, help="space quota; 0 is 2 GiB")
-    p.add_argument("--snapshot-count", type=int, default=10_000, help="applied entries between two marks in the log")
-    # etcd calls it --experimental-snapshot-catchup-entries, later --snapshot-catchup-entries.
-    p.add_argument(
-        "--snapshot-catchup-entries", "--experimental-snapshot-catchup-entries", type=int, default=5_000,
-        help="entries kept behind the applied one, so that a follower that lags a little needs no snapshot",
-    )  # fmt: skip
-    p.add_argument("--max-request-bytes", type=int, default=1536 * 1024)
-    p.add_argument("--max-txn-ops", type=int, default=128)
-    p.add_argument("--auto-compaction-mode", default="periodic", choices=("periodic", "revision"))
-    p.add_argument("--auto-compaction-retention", default="0", help="0 is off; hours or a duration; or revisions")
-    p.add_argument(
-        "--experimental-watch-progress-notify-interval",
-        "--watch-progress-notify-interval",
-        default="10m",
-        type=_seconds,
-    )
-    p.add_argument("--strict-reconfig-check", nargs="?", const=True, default=True, type=_boolean)
-    p.add_argument("--force-new-cluster", nargs="?", const=True, default=False, type=_boolean)
-    p.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error", "panic", "fatal"))
-    return p
 
 
 def from_flags(argv: list[str]) -> ServerConfig:
     """Raises ``ConfigError``; what argparse refuses exits with its usage."""
-    flags = parser().parse_args(argv)
+    flags, notes = etcd_flags.parse(argv)
     peer_urls = _urls(flags.listen_peer_urls, "--listen-peer-urls")
     advertised = _urls(flags.initial_advertise_peer_urls, "--initial-advertise-peer-urls") or peer_urls
     client_urls = _urls(flags.listen_client_urls, "--listen-client-urls")
@@ -107,12 +72,13 @@ def from_flags(argv: list[str]) -> ServerConfig:
             f"--initial-cluster says {','.join(cluster[flags.name])} for {flags.name!r}, "
             f"--initial-advertise-peer-urls says {','.join(advertised)}"
         )
-    if flags.auto_compaction_retention not in ("0", ""):
-        raise ConfigError(
-            "--auto-compaction-retention: automatic compaction is not there; the API server compacts by itself"
-        )
+    if len({url for urls in cluster.values() for url in urls}) < sum(map(len, cluster.values())):
+        raise ConfigError(f"--initial-cluster has one address twice: {flags.initial_cluster}")
     if flags.election_timeout < 5 * flags.heartbeat_interval:
         raise ConfigError("--election-timeout should be at least 5 times --heartbeat-interval")
+    ciphers, versions = _ciphers(flags.cipher_suites), (flags.tls_min_version, flags.tls_max_version)
+    if all(versions) and versions[0] > versions[1]:
+        raise ConfigError(f"--tls-min-version={versions[0]} is above --tls-max-version={versions[1]}")
     config = ServerConfig(
         name=flags.name,
         data_dir=Path(flags.data_dir or f"{flags.name}.etcd"),
@@ -126,9 +92,16 @@ def from_flags(argv: list[str]) -> ServerConfig:
         listen_metrics_urls=_urls(flags.listen_metrics_urls, "--listen-metrics-urls"),
         heartbeat_ms=flags.heartbeat_interval,
         election_ms=flags.election_timeout,
-        client_tls=TLS(flags.cert_file, flags.key_file, flags.trusted_ca_file, flags.client_cert_auth),
+        client_tls=TLS(
+            flags.cert_file, flags.key_file, flags.trusted_ca_file, flags.client_cert_auth, ciphers, versions
+        ),
         peer_tls=TLS(
-            flags.peer_cert_file, flags.peer_key_file, flags.peer_trusted_ca_file, flags.peer_client_cert_auth
+            flags.peer_cert_file,
+            flags.peer_key_file,
+            flags.peer_trusted_ca_file,
+            flags.peer_client_cert_auth,
+            ciphers,
+            versions,
         ),
         quota_bytes=flags.quota_backend_bytes or 2 << 30,
         snapshot_count=flags.snapshot_count,
@@ -139,6 +112,11 @@ def from_flags(argv: list[str]) -> ServerConfig:
         strict_reconfig_check=flags.strict_reconfig_check,
         force_new_cluster=flags.force_new_cluster,
         log_level=flags.log_level,
+        grpc_gateway=flags.enable_grpc_gateway,
+        compaction_mode=flags.auto_compaction_mode,
+        compaction_retention=_retention(flags.auto_compaction_mode, flags.auto_compaction_retention),
+        initial_corrupt_check=flags.experimental_initial_corrupt_check,
+        notes=notes,
     )
     _check_tls(config.client_tls, client_urls, "--cert-file and --key-file")
     _check_tls(config.peer_tls, peer_urls, "--peer-cert-file and --peer-key-file")
@@ -175,25 +153,42 @@ def _check_tls(tls: TLS, urls: list[str], flags: str) -> None:
         raise ConfigError(f"{flags} are needed to listen on {', '.join(urls)}")
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() in ("true", "1", "t"):
-        return True
-    if text.lower() in ("false", "0", "f"):
-        return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+def _retention(mode: str, text: str) -> float:
+    """Seconds (a bare number is hours), or revisions."""
+    if text.isdigit():
+        return float(int(text) * 3600 if mode == "periodic" else int(text))
+    try:
+        found = etcd_flags.seconds(text or "0")
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"--auto-compaction-retention: {error}") from None
+    if mode == "revision" and found:
+        raise ConfigError(
+            f"--auto-compaction-retention={text} is a duration, --auto-compaction-mode=revision wants a number"
+        )
+    return found
 
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+# Go's names of what TLS 1.2 may use. TLS 1.3 has suites of its own, which neither Go nor this lets anyone choose.
+_SUITES = {
+    f"TLS_ECDHE_{key}_WITH_{go}": f"ECDHE-{key}-{openssl}"
+    for key in ("RSA", "ECDSA")
+    for go, openssl in (
+        ("AES_128_GCM_SHA256", "AES128-GCM-SHA256"),
+        ("AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
+        ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
+        ("CHACHA20_POLY1305", "CHACHA20-POLY1305"),
+        ("AES_128_CBC_SHA256", "AES128-SHA256"),
+        ("AES_128_CBC_SHA", "AES128-SHA"),
+        ("AES_256_CBC_SHA", "AES256-SHA"),
+    )
+}
 
 
-def _seconds(text: str) -> float:
-    """A duration as Go writes it, such as ``1m30s``."""
-    import re
-
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not parts or "".join(a + b for a, b in parts) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 10m or 1h30m")
-    return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
-
-
-duration = _seconds
+def _ciphers(text: str) -> str:
+    names = [name for name in text.split(",") if name]
+    for name in names:
+        if name not in _SUITES:
+            raise ConfigError(
+                f"--cipher-suites: unexpected TLS cipher suite {name!r}; known are {', '.join(sorted(_SUITES))}"
+            )
+    return ":".join(_SUITES[name] for name in names)

@@ -16,6 +16,7 @@ from typing import Any
 
 from etcd_raft.mvcc import errors
 from etcd_raft.mvcc.backend import Backend
+from etcd_raft.mvcc.hashing import hash_keys
 from etcd_raft.proto.internal_pb2 import Request
 from etcd_raft.raft.core import Config
 from etcd_raft.raft.messages import ConfState, HardState, Message, MessageType, Snapshot
@@ -257,6 +258,9 @@ class Member:
             return {"cluster": membership.cluster_id, "members": members}
         if method == "ping":
             return None
+        if method == "hash":
+            at = self.state.store.check_revision(body)
+            return {"hash": await hash_keys(self.state.store, at), "compacted": self.state.store.compacted}
         if method == "renew":
             return await self.renew_lease(body)
         if method == "ttl":

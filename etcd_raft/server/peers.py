@@ -31,6 +31,7 @@ _MAX_BUFFERED = 32 << 20
 _CHUNK = 1 << 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _CONNECT_SECONDS = 3.0
+_VERSIONS = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3}
 _PROBE_SECONDS = 5.0
 
 
@@ -45,6 +46,13 @@ def server_context(tls: TLS) -> ssl.SSLContext:
         context.load_verify_locations(tls.ca)
     if tls.client_auth:
         context.verify_mode = ssl.CERT_REQUIRED
+    if tls.ciphers:
+        context.set_ciphers(tls.ciphers)
+    lowest, highest = tls.versions
+    if lowest:
+        context.minimum_version = _VERSIONS[lowest]
+    if highest:
+        context.maximum_version = _VERSIONS[highest]
     return context
 
 
