@@ -5,7 +5,7 @@ from apiserver.admission import Chain
 from apiserver.admission.plugins import plugins
 from apiserver.allocators import ServiceAllocator
 from apiserver.authentication.authenticator import Authenticator
-from apiserver.authentication.keys import Keys
+from componentbase.tokenkeys import Keys
 from apiserver.authentication.serviceaccount import ServiceAccountTokens
 from apiserver.authorization import Authorizer
 from apiserver.cacher import Cacher

@@ -189,6 +189,7 @@ def _add_controllers(result: Plan, spec: Spec, home: Home) -> None:
         service_account_private_key_file=pki / "sa.key",
         cluster_signing_cert_file=pki / "ca.crt",
         cluster_signing_key_file=pki / "ca.key",
+        use_service_account_credentials="true",
     )
     result.processes.append(Process("controllers", "controllers", flags, REST, f"https://127.0.0.1:{port}/readyz"))
 

@@ -10,6 +10,7 @@ from componentbase import logs
 from componentbase.health import HealthServer
 from componentbase.process import first_failure, run
 from controllers import options, registry
+from controllers.credentials import Accounts
 from controllers.loop import Context, Loop
 from kubeclient import ApiError, Client, Config, ConfigError, InformerFactory, LeaderElector, TransportError
 from kubeclient.discovery import ApiResource, served
@@ -17,6 +18,7 @@ from kubeclient.informer import without_managed_fields
 from kubeclient.leaderelection import LostLeadership
 
 log = logging.getLogger("controllers")
+_USER_AGENT = "kube-controller-manager"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,8 +30,6 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for flag in options.without_effect(flags):
-        log.warning("--%s has no effect yet: no loop here uses it", flag)
     return run(_serve(flags, config, entries))
 
 
@@ -41,19 +41,28 @@ async def _serve(flags: argparse.Namespace, config: Config, entries: list[regist
         key_file=flags.tls_private_key_file,
     )
     await health.start()
-    async with Client(config, user_agent="kube-controller-manager") as client:
+    async with Client(config, user_agent=_USER_AGENT) as client:
+        accounts = Accounts(client, _USER_AGENT) if flags.use_service_account_credentials else None
         try:
-            return await _work(flags, client, entries, health)
+            return await _work(flags, client, entries, health, accounts)
         finally:
+            if accounts is not None:
+                await accounts.close()
             await health.stop()
 
 
-async def _work(flags: argparse.Namespace, client: Client, entries: list[registry.Entry], health: HealthServer) -> int:
+async def _work(
+    flags: argparse.Namespace,
+    client: Client,
+    entries: list[registry.Entry],
+    health: HealthServer,
+    accounts: Accounts | None,
+) -> int:
     await client.wait_ready()
     resources = await _discover(client)
     informers = InformerFactory(client, transform=without_managed_fields)
     context = Context(client, informers, flags)
-    loops = build(entries, context, resources)
+    loops = build(entries, context, resources, accounts)
     health.add_check("informer-sync", informers.unsynced, ready_only=True)
 
     async def lead() -> None:
@@ -95,17 +104,26 @@ async def _elected(flags: argparse.Namespace, client: Client, lead: Callable[[],
     await elector.run(lead)
 
 
-def build(entries: list[registry.Entry], context: Context, resources: list[ApiResource]) -> list[Loop]:
-    """The loops whose resources the server has."""
+def build(
+    entries: list[registry.Entry],
+    context: Context,
+    resources: list[ApiResource],
+    accounts: Accounts | None = None,
+) -> list[Loop]:
+    """The loops whose resources the server has and whose flags are given, each under an account of its own if there are any."""
     context.resources = resources
     there = {f"{r.api_version}/{r.plural}" for r in resources}
     loops = []
     for entry in entries:
         missing = [need for need in entry.needs if need not in there]
+        unset = [f"--{flag.replace('_', '-')}" for flag in entry.flags if not getattr(context.options, flag)]
         if missing:
             log.info("%s is left out: the server has no %s", entry.name, ", ".join(missing))
+        elif unset:
+            log.info("%s is left out: it needs %s", entry.name, ", ".join(unset))
         else:
-            loops.append(entry.load()(context))
+            own = context.under(accounts.client(entry.account)) if accounts and entry.account else context
+            loops.append(entry.load()(own))
     return loops
 
 

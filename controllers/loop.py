@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from controllers.podindex import PodIndex
@@ -25,8 +25,11 @@ class Context:
     resources: list[ApiResource] = field(default_factory=list)
     clock: Callable[[], float] = time.time
     recorders: dict[str, EventRecorder] = field(default_factory=dict)
-    _pods: PodIndex | None = None
-    _service_pods: ServicePods | None = None
+    _shared: dict[str, Any] = field(default_factory=dict)
+
+    def under(self, client: Client) -> "Context":
+        """The same, for a loop that works under another identity. What loops read is read by the process itself."""
+        return replace(self, client=client)
 
     def recorder(self, component: str) -> EventRecorder:
         """Events of one source, named as upstream's controllers name themselves."""
@@ -36,16 +39,18 @@ class Context:
 
     def pods(self) -> PodIndex:
         """All pods, found by their controller; its bookkeeping is done before any loop's handler runs."""
-        if self._pods is None:
-            self._pods = PodIndex(self.informers.informer("v1", "pods"))
-        return self._pods
+        if "pods" not in self._shared:
+            self._shared["pods"] = PodIndex(self.informers.informer("v1", "pods"))
+        found: PodIndex = self._shared["pods"]
+        return found
 
     def service_pods(self) -> ServicePods:
         """Services and their pods, shared by the loops that make endpoints of them."""
-        if self._service_pods is None:
+        if "service pods" not in self._shared:
             services, pods = self.informers.informer("v1", "services"), self.informers.informer("v1", "pods")
-            self._service_pods = ServicePods(services, pods)
-        return self._service_pods
+            self._shared["service pods"] = ServicePods(services, pods)
+        found: ServicePods = self._shared["service pods"]
+        return found
 
 
 class Loop:

@@ -27,6 +27,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.flag("service-account-private-key-file", "", "signs the tokens of Secret-based service account tokens")
     flags.flag("cluster-signing-cert-file", "", "CA that signs approved CertificateSigningRequests")
     flags.flag("cluster-signing-key-file", "", "its key")
+    flags.duration("cluster-signing-duration", "8760h", "the life of a certificate that asks for none, and the most")
     flags.boolean("use-service-account-credentials", False, "run each loop under a service account of its own")
     flags.duration("node-monitor-period", "5s", "how often Nodes are checked for silence")
     flags.duration("node-monitor-grace-period", "40s", "how long a Node may be silent")
@@ -38,17 +39,3 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.flag("terminated-pod-gc-threshold", 12500, "how many ended pods are kept")
     flags.add_argument("-v", "--v", type=int, default=0, help="log verbosity; 4 and more for debugging")
     return flags.parse_args(argv)
-
-
-#: Accepted, so that upstream's command lines work, but not acted on.
-_WITHOUT_EFFECT = (
-    "service-account-private-key-file",
-    "cluster-signing-cert-file",
-    "cluster-signing-key-file",
-    "use-service-account-credentials",
-)
-
-
-def without_effect(flags: argparse.Namespace) -> list[str]:
-    """The given flags that promise what no loop does; the process says so when it starts."""
-    return [name for name in _WITHOUT_EFFECT if getattr(flags, name.replace("-", "_"))]

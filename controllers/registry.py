@@ -9,14 +9,20 @@ from controllers.loop import Loop
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``needs`` are the resources (``apiVersion/plural``) without which the loop is left out. The module is only
-    imported when the loop runs."""
+    """``needs`` are the resources (``apiVersion/plural``), ``flags`` the flags without which the loop is left out. The module
+    is only imported when the loop runs."""
 
     name: str
     where: str
     needs: tuple[str, ...] = ()
     alias: str = ""
     on_by_default: bool = True
+    flags: tuple[str, ...] = ()
+
+    @property
+    def account(self) -> str:
+        """The service account that the loop works as; empty: the manager itself."""
+        return _ACCOUNTS.get(self.name, self.name)
 
     def load(self) -> type[Loop]:
         module, _, cls = self.where.partition(":")
@@ -24,6 +30,27 @@ class Entry:
         return loop
 
 
+#: Accounts are upstream's, and not always called as their loops.
+_ACCOUNTS = {
+    "certificatesigningrequest-approving-controller": "certificate-controller",
+    "certificatesigningrequest-cleaner-controller": "certificate-controller",
+    "certificatesigningrequest-signing-controller": "certificate-controller",
+    "daemonset-controller": "daemon-set-controller",
+    "endpoints-controller": "endpoint-controller",
+    "garbage-collector-controller": "generic-garbage-collector",
+    "node-ipam-controller": "node-controller",
+    "node-lifecycle-controller": "node-controller",
+    "persistentvolume-protection-controller": "pv-protection-controller",
+    "persistentvolumeclaim-protection-controller": "pvc-protection-controller",
+    "pod-garbage-collector-controller": "pod-garbage-collector",
+    "replicationcontroller-controller": "replication-controller",
+    "root-ca-certificate-publisher-controller": "root-ca-cert-publisher",
+    "serviceaccount-controller": "service-account-controller",
+    "serviceaccount-token-controller": "",  # it makes tokens: nobody else's role lets it
+    "taint-eviction-controller": "node-controller",
+}
+
+_CSRS = ("certificates.k8s.io/v1/certificatesigningrequests",)
 #: In the order in which they are started. The garbage collector is last: it also reads what the others watch.
 LOOPS: tuple[Entry, ...] = (
     Entry("node-ipam-controller", "nodeipam:NodeIpamLoop", ("v1/nodes",), "nodeipam"),
@@ -90,6 +117,24 @@ LOOPS: tuple[Entry, ...] = (
         ("v1/persistentvolumes",),
         "pv-protection",
     ),
+    Entry(
+        "serviceaccount-token-controller",
+        "serviceaccounttokens:ServiceAccountTokenLoop",
+        ("v1/secrets", "v1/serviceaccounts"),
+        "serviceaccount-token",
+        flags=("service_account_private_key_file",),
+    ),
+    Entry(
+        "certificatesigningrequest-approving-controller", "certificates.approving:ApprovingLoop", _CSRS, "csrapproving"
+    ),
+    Entry(
+        "certificatesigningrequest-signing-controller",
+        "certificates.signing:SigningLoop",
+        _CSRS,
+        "csrsigning",
+        flags=("cluster_signing_cert_file", "cluster_signing_key_file"),
+    ),
+    Entry("certificatesigningrequest-cleaner-controller", "certificates.cleaner:CleanerLoop", _CSRS, "csrcleaner"),
     Entry("garbage-collector-controller", "garbagecollector.loop:GarbageCollectorLoop", (), "garbagecollector"),
 )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from apimachinery.errors import quote
 from apimachinery.meta import parse_time
-from apiserver.authentication.keys import Keys
+from componentbase.tokenkeys import Keys
 from apiserver.authentication.user import AUTHENTICATED_GROUP, User
 from apiserver.cacher import Cacher
 

@@ -10,13 +10,6 @@ def test_flags_take_both_spellings_and_gos_durations() -> None:
     assert (flags.kubeconfig, flags.node_monitor_grace_period, flags.leader_elect, flags.v) == ("/x", 90.0, False, 4)
 
 
-def test_a_flag_that_does_nothing_is_named() -> None:
-    assert options.without_effect(options.parse([])) == []
-    assert options.without_effect(options.parse(["--use-service-account-credentials"])) == [
-        "use-service-account-credentials"
-    ]
-
-
 def test_an_unknown_flag_is_refused() -> None:
     with pytest.raises(SystemExit):
         options.parse(["--no-such-flag"])

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from apimachinery.resources import lookup
 from apiserver.authentication import serviceaccount
-from apiserver.authentication.keys import Keys
+from componentbase.tokenkeys import Keys
 from apiserver.authentication.serviceaccount import InvalidToken, ServiceAccountTokens
 from apiserver.storage.codec import Codec
 
