@@ -7,6 +7,8 @@ import orjson
 from apimachinery.patch import Json, PatchError
 
 MAX_OPERATIONS = 10_000
+#: What all copy operations of a patch may add up to: a few of them can double a document each time.
+MAX_COPIED = 3 * 1024 * 1024
 
 
 def apply(original: Json, patch: Json) -> Json:
@@ -20,9 +22,28 @@ def apply(original: Json, patch: Json) -> Json:
             code=413,
         )
     document = _copy(original)
+    copied = _Copied()
     for operation in patch:
-        document = _apply_one(document, operation)
+        document = _apply_one(document, operation, copied)
     return document
+
+
+class _Copied:
+    """Counts what copy operations add, in bytes of JSON."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def of(self, value: Json) -> Json:
+        data = orjson.dumps(value)
+        self._size += len(data)
+        if self._size > MAX_COPIED:
+            raise PatchError(
+                f"Unable to complete the copy, the accumulated size increase of copy is {self._size}, "
+                f"exceeding the limit {MAX_COPIED}",
+                code=422,
+            )
+        return orjson.loads(data)
 
 
 def _copy(value: Json) -> Json:
@@ -30,7 +51,7 @@ def _copy(value: Json) -> Json:
     return orjson.loads(orjson.dumps(value))
 
 
-def _apply_one(document: Json, operation: Any) -> Json:
+def _apply_one(document: Json, operation: Any, copied: _Copied) -> Json:
     if not isinstance(operation, dict):
         raise PatchError("json: cannot unmarshal value into Go value of type jsonpatch.Operation")
     kind = operation.get("op")
@@ -47,7 +68,7 @@ def _apply_one(document: Json, operation: Any) -> Json:
     if kind in ("move", "copy"):
         source = _pointer(operation, "from")
         if kind == "copy":
-            return _set(document, path, _copy(_get(document, source)), insert=True)
+            return _set(document, path, copied.of(_get(document, source)), insert=True)
         if path[: len(source)] == source and len(path) > len(source):
             raise PatchError("move operation: cannot move a value into itself", code=422)
         document, value = _remove(document, source)

@@ -35,6 +35,8 @@ _ANSWER_WITH_OBJECT = frozenset(
         "persistentvolumeclaims",
     )
 )
+#: Kinds whose dependents stay when a deletion does not say what is to become of them (upstream's, from before there was a choice).
+_ORPHANING = ("Job", "ReplicationController")
 _POLICIES = ("Orphan", "Background", "Foreground")
 #: How many objects of a collection are deleted side by side.
 _WORKERS = 16
@@ -204,11 +206,11 @@ async def _decide(
     await chain.validate(attributes)
     new = copy_of(current)
     if endpoint.resource.kind == "Namespace" and (new.get("spec") or {}).get("finalizers"):
-        return _terminate_namespace(new, options), False
+        return _terminate_namespace(endpoint, new, options), False
     graceful, pending = _grace(endpoint, new, options)
     if pending:
         return current, False
-    finalizers = _finalizers(new, options)
+    finalizers = _finalizers(endpoint, new, options)
     if finalizers != (metadata.get("finalizers") or []):
         new["metadata"]["finalizers"] = finalizers
     if graceful:
@@ -224,16 +226,29 @@ async def _decide(
 
 def _check_preconditions(endpoint: Endpoint, metadata: Object, preconditions: Object) -> None:
     uid, version = preconditions.get("uid"), preconditions.get("resourceVersion")
-    name = metadata["name"]
     if uid is not None and uid != metadata.get("uid"):
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata.get('uid')}"
-        raise errors.conflict(endpoint.resource, name, why)
+        why = (
+            f"the UID in the precondition ({uid}) does not match the UID in record ({metadata.get('uid')}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise _mismatch(endpoint, metadata["name"], why)
     if version is not None and version != metadata["resourceVersion"]:
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {version}, "
-            f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+            f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
+            f"({metadata['resourceVersion']}). The object might have been modified"
         )
-        raise errors.conflict(endpoint.resource, name, why)
+        raise _mismatch(endpoint, metadata["name"], why)
+
+
+def _mismatch(endpoint: Endpoint, name: str, why: str) -> StatusError:
+    """Upstream names the kind here where a conflict names the resource elsewhere."""
+    resource = endpoint.resource
+    what = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    details: Object = {"name": name, "kind": resource.kind}
+    if resource.group:
+        details["group"] = resource.group
+    text = f"Operation cannot be fulfilled on {what} {errors.quote(name)}: {why}"
+    return StatusError(409, "Conflict", text, details)
 
 
 def _grace(endpoint: Endpoint, obj: Object, options: Object) -> tuple[bool, bool]:
@@ -253,6 +268,9 @@ def _grace(endpoint: Endpoint, obj: Object, options: Object) -> tuple[bool, bool
             # Nobody may lengthen it; what is due is due.
             return (False, given > 0 or bool(metadata.get("finalizers"))) if given == 0 else (False, True)
         due = meta.parse_time(metadata["deletionTimestamp"]) - given + period
+        if due < time.time():
+            # What was asked for is over: whoever ends the object still gets a second for it.
+            due, period = time.time(), min(period, 1)
         metadata["deletionTimestamp"], metadata["deletionGracePeriodSeconds"] = meta.format_time(due), period
         return True, False
     metadata["deletionTimestamp"] = meta.format_time(time.time() + period)
@@ -275,13 +293,15 @@ def _count_generation(metadata: Object) -> None:
         metadata["generation"] += 1
 
 
-def _finalizers(obj: Object, options: Object) -> list[str]:
-    """The object's finalizers plus what the propagation policy asks for; without a policy they stay as they are."""
+def _finalizers(endpoint: Endpoint, obj: Object, options: Object) -> list[str]:
+    """The object's finalizers plus what the propagation policy asks for; without a policy the kind's own holds."""
     current: list[str] = obj["metadata"].get("finalizers") or []
     policy = options.get("propagationPolicy")
     if policy is None and "orphanDependents" in options:
         policy = "Orphan" if options["orphanDependents"] else "Background"
-    if policy is None:
+    if policy is None and endpoint.resource.kind in _ORPHANING and meta.FOREGROUND_FINALIZER not in current:
+        policy = "Orphan"
+    if policy is None or endpoint.resource.kind == "Event":  # nothing depends on an event
         return current
     kept = [f for f in current if f not in (meta.ORPHAN_FINALIZER, meta.FOREGROUND_FINALIZER)]
     wanted = {"Orphan": meta.ORPHAN_FINALIZER, "Foreground": meta.FOREGROUND_FINALIZER}.get(policy)
@@ -290,13 +310,13 @@ def _finalizers(obj: Object, options: Object) -> list[str]:
     return [*kept, wanted] if wanted else kept
 
 
-def _terminate_namespace(obj: Object, options: Object) -> Object:
+def _terminate_namespace(endpoint: Endpoint, obj: Object, options: Object) -> Object:
     """A namespace goes when its controller has emptied it and taken its own finalizer off ``spec.finalizers``."""
     metadata = obj["metadata"]
     if not metadata.get("deletionTimestamp"):
         metadata["deletionTimestamp"] = meta.now_rfc3339()
     obj.setdefault("status", {})["phase"] = "Terminating"
-    finalizers = _finalizers(obj, options)
+    finalizers = _finalizers(endpoint, obj, options)
     if finalizers:
         metadata["finalizers"] = finalizers
     return obj

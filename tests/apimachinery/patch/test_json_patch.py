@@ -78,3 +78,10 @@ def test_a_failing_operation_undoes_the_earlier_ones() -> None:
     with pytest.raises(PatchError):
         apply(doc, [{"op": "remove", "path": "/a/b"}, {"op": "test", "path": "/x", "value": 1}])
     assert doc == {"a": {"b": 1}}
+
+
+def test_copies_cannot_make_a_document_grow_without_end() -> None:
+    double = {"op": "copy", "from": "/a", "path": "/a/-"}
+    with pytest.raises(PatchError, match="accumulated size increase of copy") as refused:
+        apply({"a": ["x" * 1000]}, [double] * 100)
+    assert refused.value.code == 422
