@@ -78,6 +78,10 @@ class Literal(str):
     """A bad value that is printed as it stands, where upstream prints something other than a quoted string."""
 
 
+#: The bad value of an error about a combination of fields: nothing is printed for it.
+OMITTED = Literal("")
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One thing wrong with one field. ``type`` is the reason that ``details.causes`` carries."""
@@ -91,7 +95,7 @@ class FieldError:
     def body(self) -> str:
         """The message without the field's path."""
         text = _TITLES[self.type]
-        if self.type not in _WITHOUT_VALUE:
+        if self.type not in _WITHOUT_VALUE and self.bad_value is not OMITTED:
             text += ": " + render_value(self.bad_value)
         if self.detail:
             text += ": " + self.detail

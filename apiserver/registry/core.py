@@ -8,7 +8,8 @@ import orjson
 from apimachinery import names, quantity
 from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required, too_long
 from apimachinery.table import Column
-from apiserver.registry.containers import PROTOCOLS, validate_amount
+from apiserver.registry.amounts import validate_amount
+from apiserver.registry.containers import PROTOCOLS
 from apiserver.registry.objectmeta import IMMUTABLE
 from apiserver.registry.pod_defaults import round_resources
 from apiserver.registry.pod_rules import validate_ip

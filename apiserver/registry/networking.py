@@ -7,8 +7,9 @@ from apimachinery import names
 from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required
 from apimachinery.selectors import validate_label_selector
 from apimachinery.table import Column
-from apiserver.registry.containers import PROTOCOLS, port_or_name
+from apiserver.registry.containers import PROTOCOLS
 from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.probes import port_or_name
 from apiserver.registry.service import ingress_addresses
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 from apiserver.registry.templated import selector_cell

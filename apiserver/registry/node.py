@@ -6,7 +6,7 @@ from typing import Any
 from apimachinery import meta
 from apimachinery.errors import FieldError, duplicate, forbidden_field, invalid_value
 from apimachinery.table import Column
-from apiserver.registry.containers import validate_amount
+from apiserver.registry.amounts import validate_amount
 from apiserver.registry.pod_defaults import round_resources
 from apiserver.registry.scheduling_rules import validate_taints
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy

@@ -8,7 +8,7 @@ from apimachinery.errors import FieldError
 from apimachinery.table import Column
 from apiserver.registry import objectmeta
 from apiserver.registry.pod_defaults import default_pod
-from apiserver.registry.pod_rules import validate_pod_spec, validate_pod_update
+from apiserver.registry.pod_rules import validate_new_pod, validate_pod
 from apiserver.registry.pod_subresources import (
     bind,
     keep_all_but_ephemeral_containers,
@@ -17,6 +17,7 @@ from apiserver.registry.pod_subresources import (
     validate_ephemeral_containers_update,
     validate_resize,
 )
+from apiserver.registry.pod_update import validate_pod_update
 from apiserver.registry.qos import qos_class
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 
@@ -136,8 +137,11 @@ class PodStrategy(Strategy):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         self._refuse(new, objectmeta.validate_update(new["metadata"], old["metadata"]) + validate(new, old))
 
+    def validate(self, obj: Object) -> list[FieldError]:
+        return super().validate(obj) + validate_new_pod(obj)
+
     def rules(self, obj: Object) -> list[FieldError]:
-        return validate_pod_spec(obj["spec"])
+        return validate_pod(obj)
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         return validate_pod_update(new, old)

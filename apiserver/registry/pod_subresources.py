@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from apimachinery import errors, meta
+from apimachinery import errors, meta, quantity
 from apimachinery.errors import FieldError, forbidden_field, invalid_value
-from apiserver.registry.containers import validate_ephemeral_containers, validate_resources
+from apiserver.registry.pod_annotations import MIRROR, validate_annotations_update
+from apiserver.registry.pod_rules import validate_pod
 from apiserver.registry.qos import qos_class
-from apiserver.registry.volumes import validate_volumes
 
 Object = dict[str, Any]
 
@@ -55,8 +55,11 @@ def keep_all_but_ephemeral_containers(new: Object, old: Object) -> None:
 
 def validate_ephemeral_containers_update(new: Object, old: Object) -> list[FieldError]:
     """They are added, never changed or removed: what has run in a pod stays on record."""
-    volumes, _ = validate_volumes(new["spec"].get("volumes") or [], "spec.volumes")
-    found = validate_ephemeral_containers(new["spec"], volumes, "spec")
+    annotations = [(pod["metadata"].get("annotations") or {}) for pod in (new, old)]
+    if MIRROR in annotations[1]:
+        return [forbidden_field("", "static pods do not support ephemeral containers")]
+    found = validate_pod(new)
+    found += validate_annotations_update(annotations[0], annotations[1], "metadata.annotations")
     wanted = {c.get("name"): c for c in new["spec"].get("ephemeralContainers") or ()}
     path = "spec.ephemeralContainers"
     for container in old["spec"].get("ephemeralContainers") or ():
@@ -95,26 +98,71 @@ def _resized(container: Object, wanted: Object | None) -> Object:
 
 def validate_resize(new: Object, old: Object) -> list[FieldError]:
     """CPU and memory may change, within the pod's quality of service class."""
-    found: list[FieldError] = []
-    for field in ("containers", "initContainers"):
-        pairs = zip(new["spec"].get(field) or (), old["spec"].get(field) or (), strict=True)
-        for i, (container, before) in enumerate(pairs):
-            path = f"spec.{field}[{i}].resources"
-            wanted, had = container.get("resources") or {}, before.get("resources") or {}
-            found += validate_resources(wanted, path)
-            found += _only_resizable(wanted, had, path)
+    found = validate_pod(new)
+    if MIRROR in (old["metadata"].get("annotations") or {}):
+        return [forbidden_field("", "static pods cannot be resized")]
+    if (old["spec"].get("os") or {}).get("name") == "windows":
+        return [forbidden_field("", "windows pods cannot be resized")]
     if qos_class(new["spec"]) != qos_class(old["spec"]):
         detail = "Pod QOS Class may not change as a result of resizing"
-        found.append(invalid_value("spec", qos_class(new["spec"]), detail))
-    return found
+        found.append(invalid_value("spec", (new.get("status") or {}).get("qosClass", ""), detail))
+    if not _node_can_resize(old):
+        found.append(forbidden_field("spec", "Pod running on node without support for resize"))
+    for field in ("initContainers", "containers"):
+        pairs = zip(new["spec"].get(field) or (), old["spec"].get(field) or (), strict=True)
+        for i, (container, before) in enumerate(pairs):
+            if field == "containers" or container.get("restartPolicy") == "Always":
+                found += _resize(container, before, f"spec.{field}[{i}].resources")
+    return found + _only_compute(new["spec"], old["spec"])
 
 
-def _only_resizable(wanted: Object, had: Object, path: str) -> list[FieldError]:
+def _node_can_resize(pod: Object) -> bool:
+    """Its kubelet says so by telling what running containers have."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    running = [s for s in statuses if (s.get("state") or {}).get("running") is not None]
+    return not running or running[0].get("resources") is not None
+
+
+def _resize(container: Object, before: Object, path: str) -> list[FieldError]:
+    """What is asked for cannot be taken back; less memory takes a restart."""
+    wanted, had = container.get("resources") or {}, before.get("resources") or {}
     found: list[FieldError] = []
-    for field in ("limits", "requests"):
-        now, before = wanted.get(field) or {}, had.get(field) or {}
-        if any(now.get(r) != before.get(r) for r in (now.keys() | before.keys()) - set(_RESIZABLE)):
-            found.append(forbidden_field(f"{path}.{field}", "only cpu and memory resources are mutable"))
-        if any(r in before and r not in now for r in _RESIZABLE):
+    for field in ("requests", "limits"):
+        if (had.get(field) or {}).keys() - (wanted.get(field) or {}).keys():
             found.append(forbidden_field(f"{path}.{field}", f"resource {field} cannot be removed"))
+    policies = {p.get("resourceName"): p.get("restartPolicy") for p in container.get("resizePolicy") or ()}
+    if policies.get("memory", "NotRequired") != "NotRequired":
+        return found
+    now, then = ((r.get("limits") or {}).get("memory") for r in (wanted, had))
+    did = ""
+    if now is not None and then is None:
+        did = "added"
+    elif now is not None and then is not None and quantity.compare(now, then) < 0:
+        did = "decreased"
+    if did:
+        detail = f"memory limits cannot be {did} unless resizePolicy is RestartContainer"
+        found.append(forbidden_field(f"{path}.limits[memory]", detail))
     return found
+
+
+def _only_compute(new: Object, old: Object) -> list[FieldError]:
+    """Containers differ in nothing but CPU and memory; init containers that end do not differ at all."""
+    found: list[FieldError] = []
+    for container, before in zip(new["containers"], old["containers"], strict=True):
+        if _without_compute(container) != _without_compute(before):
+            found.append(forbidden_field("spec", "only cpu and memory resources are mutable"))
+    for container, before in zip(new.get("initContainers") or (), old.get("initContainers") or (), strict=True):
+        if container.get("restartPolicy") == "Always":
+            if _without_compute(container) != _without_compute(before):
+                detail = "only cpu and memory resources for sidecar containers are mutable"
+                found.append(forbidden_field("spec", detail))
+        elif container != before:
+            found.append(forbidden_field("spec", "resources for non-sidecar init containers are immutable"))
+    return found
+
+
+def _without_compute(container: Object) -> Object:
+    resources = container.get("resources") or {}
+    fields = ("limits", "requests")
+    rest = {f: {k: v for k, v in (resources.get(f) or {}).items() if k not in _RESIZABLE} for f in fields}
+    return {**container, "resources": rest}

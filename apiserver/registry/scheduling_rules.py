@@ -33,7 +33,7 @@ def _node_affinity(affinity: Object, path: str) -> list[FieldError]:
     for i, term in enumerate(affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()):
         where = f"{path}.preferredDuringSchedulingIgnoredDuringExecution[{i}]"
         found += _weight(term, where)
-        found += _node_term(term.get("preference") or {}, f"{where}.preference")
+        found += _node_term(term.get("preference") or {}, f"{where}.preference", strict=False)
     return found
 
 
@@ -41,13 +41,17 @@ def validate_node_selector(selector: Object, path: str) -> list[FieldError]:
     terms = selector.get("nodeSelectorTerms")
     if not terms:
         return [required(f"{path}.nodeSelectorTerms", "must have at least one node selector term")]
-    return [e for i, t in enumerate(terms) for e in _node_term(t, f"{path}.nodeSelectorTerms[{i}]")]
+    return [e for i, t in enumerate(terms) for e in _node_term(t, f"{path}.nodeSelectorTerms[{i}]", strict=True)]
 
 
-def _node_term(term: Object, path: str) -> list[FieldError]:
+def _node_term(term: Object, path: str, *, strict: bool) -> list[FieldError]:
+    """``strict``: values have to be some that a label can have. A preference may ask for the impossible."""
     found: list[FieldError] = []
     for i, expression in enumerate(term.get("matchExpressions") or ()):
-        found += _node_expression(expression, f"{path}.matchExpressions[{i}]")
+        where = f"{path}.matchExpressions[{i}]"
+        found += _node_expression(expression, where)
+        for j, value in enumerate(expression.get("values") or ()) if strict else ():
+            found += [invalid_value(f"{where}.values[{j}]", value, p) for p in names.label_value(value)]
     for i, expression in enumerate(term.get("matchFields") or ()):
         found += _node_field(expression, f"{path}.matchFields[{i}]")
     return found
@@ -82,6 +86,9 @@ def _node_field(expression: Object, path: str) -> list[FieldError]:
         found.append(invalid_value(f"{path}.operator", expression.get("operator", ""), "not a valid selector operator"))
     if expression.get("key") != "metadata.name":
         found.append(invalid_value(f"{path}.key", expression.get("key", ""), "not a valid field selector key"))
+        return found
+    for i, value in enumerate(expression.get("values") or ()):
+        found += [invalid_value(f"{path}.values[{i}]", value, p) for p in names.dns1123_subdomain(value)]
     return found
 
 
@@ -104,16 +111,37 @@ def _pod_affinity(affinity: Object, path: str) -> list[FieldError]:
 def _pod_term(term: Object, path: str) -> list[FieldError]:
     found = validate_label_selector(term.get("labelSelector"), f"{path}.labelSelector")
     found += validate_label_selector(term.get("namespaceSelector"), f"{path}.namespaceSelector")
-    for i, namespace in enumerate(term.get("namespaces") or ()):
-        found += [invalid_value(f"{path}.namespace[{i}]", namespace, p) for p in names.dns1123_label(namespace)]
-    return found + _topology_key(term, path, "can not be empty")
-
-
-def _topology_key(term: Object, path: str, empty: str) -> list[FieldError]:
+    for namespace in term.get("namespaces") or ():
+        found += [invalid_value(f"{path}.namespace", namespace, p) for p in names.dns1123_label(namespace)]
+    found += _match_keys(term, path)
     key = term.get("topologyKey", "")
     if not key:
-        return [required(f"{path}.topologyKey", empty)]
-    return [invalid_value(f"{path}.topologyKey", key, p) for p in names.qualified_name(key)]
+        found.append(required(f"{path}.topologyKey", "can not be empty"))
+    return found + [invalid_value(f"{path}.topologyKey", key, p) for p in names.qualified_name(key)]
+
+
+def _match_keys(term: Object, path: str) -> list[FieldError]:
+    """Keys whose values the pod itself gives."""
+    match, mismatch, selector = term.get("matchLabelKeys") or [], term.get("mismatchLabelKeys") or [], "labelSelector"
+    found: list[FieldError] = []
+    for field, keys in (("matchLabelKeys", match), ("mismatchLabelKeys", mismatch)):
+        if keys and selector not in term:
+            found.append(forbidden_field(f"{path}.{field}", "must not be specified when labelSelector is not set"))
+            continue
+        for i, key in enumerate(keys):
+            found += [invalid_value(f"{path}.{field}[{i}]", key, p) for p in names.qualified_name(key)]
+    seen = set((term.get(selector) or {}).get("matchLabels") or ())
+    for expression in (term.get(selector) or {}).get("matchExpressions") or ():
+        key = expression.get("key", "")
+        if key in match and key in seen:
+            detail = "exists in both matchLabelKeys and labelSelector"
+            found.append(invalid_value(f"{path}[{match.index(key)}]", key, detail))
+        seen.add(key)
+    for i, key in enumerate(match):
+        if key in mismatch:
+            detail = "exists in both matchLabelKeys and mismatchLabelKeys"
+            found.append(invalid_value(f"{path}.matchLabelKeys[{i}]", key, detail))
+    return found
 
 
 # --- tolerations and taints -------------------------------------------------------------------------------------
@@ -134,11 +162,12 @@ def validate_tolerations(tolerations: list[Object], path: str) -> list[FieldErro
             found.append(invalid_value(f"{where}.effect", toleration.get("effect", ""), detail))
         value = toleration.get("value", "")
         if operator in ("", "Equal"):
-            found += [invalid_value(f"{where}.operator", value, p) for p in names.label_value(value)]
+            if problems := names.label_value(value):
+                found.append(invalid_value(f"{where}.operator", value, ";".join(problems)))
         elif operator == "Exists":
             if value:
                 detail = "value must be empty when `operator` is 'Exists'"
-                found.append(invalid_value(f"{where}.operator", toleration, detail))
+                found.append(invalid_value(f"{where}.operator", value, detail))
         else:
             found.append(not_supported(f"{where}.operator", operator, ("Equal", "Exists")))
         if toleration.get("effect") and toleration["effect"] not in EFFECTS:
@@ -153,7 +182,8 @@ def validate_taints(taints: list[Object], path: str) -> list[FieldError]:
         where = f"{path}[{i}]"
         key, value, effect = taint.get("key", ""), taint.get("value", ""), taint.get("effect", "")
         found += [invalid_value(f"{where}.key", key, p) for p in names.qualified_name(key)]
-        found += [invalid_value(f"{where}.value", value, p) for p in names.label_value(value)]
+        if problems := names.label_value(value):
+            found.append(invalid_value(f"{where}.value", value, ";".join(problems)))
         if not effect:
             found.append(required(f"{where}.effect"))
         elif effect not in EFFECTS:
@@ -170,36 +200,50 @@ def validate_taints(taints: list[Object], path: str) -> list[FieldError]:
 
 def validate_spreading(constraints: list[Object], path: str) -> list[FieldError]:
     found: list[FieldError] = []
-    seen: set[tuple[str, str]] = set()
+    pairs = [(c.get("topologyKey", ""), c.get("whenUnsatisfiable", "")) for c in constraints]
     for i, constraint in enumerate(constraints):
         where = f"{path}[{i}]"
         if constraint.get("maxSkew", 0) <= 0:
             found.append(invalid_value(f"{where}.maxSkew", constraint.get("maxSkew", 0), "must be greater than zero"))
-        found += _topology_key(constraint, where, "can not be empty")
+        if not constraint.get("topologyKey"):
+            found.append(required(f"{where}.topologyKey", "can not be empty"))
         action = constraint.get("whenUnsatisfiable", "")
         if action not in _UNSATISFIABLE:
             found.append(not_supported(f"{where}.whenUnsatisfiable", action, _UNSATISFIABLE))
-        pair = (constraint.get("topologyKey", ""), action)
-        if pair in seen:
-            found.append(duplicate(f"{where}.{{topologyKey, whenUnsatisfiable}}", f"{{{pair[0]}, {pair[1]}}}"))
-        seen.add(pair)
+        if pairs[i] in pairs[i + 1 :]:
+            found.append(duplicate(f"{where}.{{topologyKey, whenUnsatisfiable}}", f"{{{', '.join(pairs[i])}}}"))
         found += _min_domains(constraint, where)
         for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
             policy = constraint.get(field)
             if policy is not None and policy not in ("Honor", "Ignore"):
                 found.append(not_supported(f"{where}.{field}", policy, ("Honor", "Ignore")))
+        found += _spread_keys(constraint, f"{where}.matchLabelKeys")
         found += validate_label_selector(constraint.get("labelSelector"), f"{where}.labelSelector")
     return found
 
 
+def _spread_keys(constraint: Object, path: str) -> list[FieldError]:
+    keys, selector = constraint.get("matchLabelKeys") or [], constraint.get("labelSelector")
+    if not keys:
+        return []
+    found: list[FieldError] = []
+    if selector is None:
+        found.append(forbidden_field(path, "must not be specified when labelSelector is not set"))
+    known = {*((selector or {}).get("matchLabels") or ())}
+    known |= {e.get("key") for e in (selector or {}).get("matchExpressions") or ()}
+    for i, key in enumerate(keys):
+        found += [invalid_value(f"{path}[{i}]", key, p) for p in names.qualified_name(key)]
+        if key in known:
+            found.append(invalid_value(f"{path}[{i}]", key, "exists in both matchLabelKeys and labelSelector"))
+    return found
+
+
 def _min_domains(constraint: Object, path: str) -> list[FieldError]:
-    domains = constraint.get("minDomains")
+    domains, action = constraint.get("minDomains"), constraint.get("whenUnsatisfiable", "")
     if domains is None:
         return []
-    if domains <= 0:
-        return [invalid_value(f"{path}.minDomains", domains, "must be greater than zero")]
-    if constraint.get("whenUnsatisfiable") != "DoNotSchedule":
-        action = constraint.get("whenUnsatisfiable", "")
+    found = [] if domains > 0 else [invalid_value(f"{path}.minDomains", domains, "must be greater than zero")]
+    if action != "DoNotSchedule":
         detail = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
-        return [invalid_value(f"{path}.minDomains", domains, detail)]
-    return []
+        found.append(invalid_value(f"{path}.minDomains", domains, detail))
+    return found

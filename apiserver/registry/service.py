@@ -20,9 +20,10 @@ from apimachinery.errors import (
     required,
 )
 from apimachinery.table import Column
-from apiserver.registry.containers import PROTOCOLS, port_or_name
+from apiserver.registry.containers import PROTOCOLS
 from apiserver.registry.objectmeta import IMMUTABLE, validate_labels
 from apiserver.registry.pod_rules import validate_ip
+from apiserver.registry.probes import port_or_name
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 from apiserver.registry.templated import labels_cell
 

@@ -3,15 +3,22 @@
 from typing import Any
 
 from apimachinery import names, quantity
-from apimachinery.errors import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from apimachinery.errors import (
+    FieldError,
+    Literal,
+    duplicate,
+    forbidden_field,
+    invalid_value,
+    not_supported,
+    required,
+)
 from apimachinery.selectors import validate_label_selector
 from apimachinery.table import Column
-from apiserver.registry.containers import validate_amount
-from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.objectmeta import IMMUTABLE, validate_annotations, validate_labels
 from apiserver.registry.pod_defaults import round_resources
 from apiserver.registry.scheduling_rules import validate_node_selector
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
-from apiserver.registry.volumes import SOURCES
+from apiserver.registry.volumes import ONE_TYPE, SOURCES, csi_driver_name, no_backsteps, validate_source
 
 _MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _SHORT_MODES = (
@@ -33,11 +40,10 @@ _VOLUME_MODE = Column(
 _ATTRIBUTES_CLASS = Column("VolumeAttributesClass", description="VolumeAttributesClass of the pvc")
 
 
-def _access_modes(modes: list[str] | None, path: str, why: str) -> list[FieldError]:
-    if not modes:
-        return [required(path, why)]
+def _access_modes(modes: list[str] | None, path: str) -> list[FieldError]:
+    modes = modes or []
     found = [not_supported(path, m, _MODES) for m in modes if m not in _MODES]
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
+    if "ReadWriteOncePod" in modes and any(m in _MODES and m != "ReadWriteOncePod" for m in modes):
         found.append(forbidden_field(path, "may not use ReadWriteOncePod with other access modes"))
     return found
 
@@ -49,9 +55,22 @@ def _modes_cell(modes: list[str] | None) -> str:
 # --- PersistentVolumeClaim --------------------------------------------------------------------------------------
 
 
+def validate_claim_template(template: Object, path: str) -> list[FieldError]:
+    """The template of a generic ephemeral volume: of its metadata only labels and annotations are used."""
+    metadata = template.get("metadata") or {}
+    found = validate_annotations(metadata.get("annotations") or {}, f"{path}.metadata.annotations")
+    found += validate_labels(metadata.get("labels") or {}, f"{path}.metadata.labels")
+    others = [f for f in metadata if f not in ("annotations", "labels") and metadata[f]]
+    found += [forbidden_field(f"{path}.metadata.{field}", "cannot be set") for field in others]
+    return found + validate_claim_spec(template.get("spec") or {}, f"{path}.spec")
+
+
 def validate_claim_spec(spec: Object, path: str) -> list[FieldError]:
-    found = _access_modes(spec.get("accessModes"), f"{path}.accessModes", "at least 1 access mode is required")
+    found: list[FieldError] = []
+    if not spec.get("accessModes"):
+        found.append(required(f"{path}.accessModes", "at least 1 access mode is required"))
     found += validate_label_selector(spec.get("selector"), f"{path}.selector")
+    found += _access_modes(spec.get("accessModes"), f"{path}.accessModes")
     size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     where = f"{path}.resources[storage]"
     if size is None:
@@ -63,7 +82,37 @@ def validate_claim_spec(spec: Object, path: str) -> list[FieldError]:
         found += [invalid_value(f"{path}.storageClassName", spec["storageClassName"], p) for p in problems]
     if spec.get("volumeMode", "Filesystem") not in _VOLUME_MODES:
         found.append(not_supported(f"{path}.volumeMode", spec["volumeMode"], _VOLUME_MODES))
+    for field in ("dataSource", "dataSourceRef"):
+        if field in spec:
+            found += _data_source(spec[field], f"{path}.{field}")
+    return found + _same_source(spec, path)
+
+
+def _data_source(source: Object, path: str) -> list[FieldError]:
+    """What a volume is filled with: another claim, or something that a populator knows."""
+    found = [required(f"{path}.{f}") for f in ("name", "kind") if not source.get(f)]
+    group, kind = source.get("apiGroup", ""), source.get("kind", "")
+    if not group and kind != "PersistentVolumeClaim":
+        detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
+        found.append(invalid_value(path, kind, detail))
+    if group:
+        found += [invalid_value(f"{path}.apiGroup", group, p) for p in names.dns1123_subdomain(group)]
+    if namespace := source.get("namespace"):
+        found += [invalid_value(f"{path}.namespace", namespace, p) for p in names.dns1123_label(namespace)]
     return found
+
+
+def _same_source(spec: Object, path: str) -> list[FieldError]:
+    """Two names of one field, of which the newer one can say more."""
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source is None or reference is None:
+        return []
+    shown = Literal(f"{path}.dataSource")
+    if reference.get("namespace"):
+        detail = "may not be specified when dataSourceRef.namespace is specified"
+        return [invalid_value(path, shown, detail)]
+    same = all(source.get(f) == reference.get(f) for f in ("apiGroup", "kind", "name"))
+    return [] if same else [invalid_value(path, shown, "must match dataSourceRef")]
 
 
 class ClaimStrategy(Strategy):
@@ -95,23 +144,26 @@ class ClaimStrategy(Strategy):
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         """Once bound only the size may grow; a volume and a class may be filled in once."""
         spec, before = dict(new["spec"]), old["spec"]
+        found = _class_annotation_is_kept(new, old)
         if not before.get("volumeName") and "volumeName" in spec:
             spec.pop("volumeName")
         if "storageClassName" not in before:
             spec.pop("storageClassName", None)
         wanted, had = _storage(spec), _storage(before)
-        if (old.get("status") or {}).get("phase") == "Bound" and wanted is not None:
+        status = old.get("status") or {}
+        if status.get("phase") == "Bound" and wanted is not None:
             spec["resources"] = _with_storage(spec["resources"], had)
-        spec["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
-        if spec["volumeAttributesClassName"] is None:
-            del spec["volumeAttributesClassName"]
-        found: list[FieldError] = []
         if spec != before:
             detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-            found.append(forbidden_field("spec", detail))
+            found.append(forbidden_field("spec", f"{detail}\n{_difference(spec, before)}"))
         if wanted and had and quantity.compare(wanted, had) < 0:
-            detail = "field can not be less than status.capacity"
-            found.append(forbidden_field("spec.resources.requests.storage", detail))
+            # A growth that failed can be taken back, down to what there is.
+            there = (status.get("capacity") or {}).get("storage", "0")
+            if quantity.compare(wanted, there) <= 0:
+                detail = "field can not be less than status.capacity"
+                found.append(forbidden_field("spec.resources.requests.storage", detail))
+        if new["spec"].get("volumeMode") != before.get("volumeMode"):
+            found.append(invalid_value("volumeMode", new["spec"].get("volumeMode"), IMMUTABLE))
         return found
 
     def cells(self, obj: Object, now: float) -> list[Any]:
@@ -136,6 +188,20 @@ def _storage(spec: Object) -> str | None:
     return ((spec.get("resources") or {}).get("requests") or {}).get("storage")
 
 
+def _class_annotation_is_kept(new: Object, old: Object) -> list[FieldError]:
+    """It may only be replaced by the field that says the same."""
+    now, before = ((o["metadata"].get("annotations") or {}).get(_CLASS_ANNOTATION, "") for o in (new, old))
+    moved = before and "storageClassName" not in old["spec"] and new["spec"].get("storageClassName") == before
+    if now == before or (moved and not now):
+        return []
+    return [invalid_value(f"metadata.annotations.{_CLASS_ANNOTATION}", now, IMMUTABLE)]
+
+
+def _difference(new: Object, old: Object) -> str:
+    """Which fields differ, in the place of upstream's Go diff."""
+    return "".join(f"  spec.{k} differs\n" for k in sorted(new.keys() | old.keys()) if new.get(k) != old.get(k))
+
+
 def _with_storage(resources: Object, amount: str | None) -> Object:
     return {**resources, "requests": {**resources["requests"], "storage": amount}}
 
@@ -149,6 +215,56 @@ _BOOKKEEPING = frozenset(
         "volumeMode", "nodeAffinity", "volumeAttributesClassName",
     )
 )  # fmt: skip
+
+
+_SECRETS = ("controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef")
+
+
+def _volume_source(spec: Object) -> list[FieldError]:
+    given = [s for s in _VOLUME_SOURCES if s in spec]
+    if not given:
+        return [required("spec", "must specify a volume type")]
+    kind, source = given[0], spec[given[0]]
+    if kind == "csi":
+        found = _csi(source)
+    elif kind == "local":
+        path = source.get("path", "")
+        found = no_backsteps(path, "spec.local.path") if path else [required("spec.local.path")]
+        if "nodeAffinity" not in spec:
+            found.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
+    else:
+        found = validate_source(kind, source, "spec")
+    return found + [forbidden_field(f"spec.{s}", ONE_TYPE) for s in given[1:]]
+
+
+def _csi(source: Object) -> list[FieldError]:
+    found = csi_driver_name(source.get("driver", ""), "spec.csi.driver")
+    if not source.get("volumeHandle"):
+        found.append(required("spec.csi.volumeHandle"))
+    for field in _SECRETS:
+        if field in source:
+            found += _secret_reference(source[field], f"spec.csi.{field}")
+    return found
+
+
+def _secret_reference(reference: Object, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for field, rule in (("name", names.dns1123_subdomain), ("namespace", names.dns1123_label)):
+        value = reference.get(field, "")
+        found += (
+            [invalid_value(f"{path}.{field}", value, p) for p in rule(value)]
+            if value
+            else [required(f"{path}.{field}")]
+        )
+    return found
+
+
+def _without_late_secret(spec: Object, before: Object) -> Object:
+    """The secret for expansions may be filled in later."""
+    field = "controllerExpandSecretRef"
+    if field not in (spec.get("csi") or {}) or "csi" not in before or field in before["csi"]:
+        return spec
+    return {**spec, "csi": {k: v for k, v in spec["csi"].items() if k != field}}
 
 
 class VolumeStrategy(Strategy):
@@ -187,36 +303,47 @@ class VolumeStrategy(Strategy):
 
     def rules(self, obj: Object) -> list[FieldError]:
         spec = obj["spec"]
-        found = _access_modes(spec.get("accessModes"), "spec.accessModes", "")
+        found = [] if spec.get("accessModes") else [required("spec.accessModes")]
+        found += _access_modes(spec.get("accessModes"), "spec.accessModes")
         capacity = spec.get("capacity") or {}
         if not capacity:
             found.append(required("spec.capacity"))
-        elif set(capacity) != {"storage"}:
-            found.append(not_supported("spec.capacity", ",".join(capacity), ("storage",)))
+        if set(capacity) != {"storage"}:
+            found.append(not_supported("spec.capacity", capacity, ("storage",)))
         for name, amount in capacity.items():
-            found += validate_amount(name, amount, f"spec.capacity[{name}]")
+            if quantity.parse(amount).sign <= 0:
+                found.append(invalid_value(f"spec.capacity[{name}]", amount, "must be greater than zero"))
         if spec["persistentVolumeReclaimPolicy"] not in _RECLAIM:
             where = "spec.persistentVolumeReclaimPolicy"
             found.append(not_supported(where, spec["persistentVolumeReclaimPolicy"], _RECLAIM))
-        given = [s for s in _VOLUME_SOURCES if s in spec]
-        if not given:
-            found.append(required("spec", "must specify a volume type"))
-        found += [forbidden_field(f"spec.{s}", "may not specify more than 1 volume type") for s in given[1:]]
-        affinity = (spec.get("nodeAffinity") or {}).get("required")
-        if affinity is not None:
-            found += validate_node_selector(affinity, "spec.nodeAffinity.required")
-        elif "local" in spec:
-            found.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
+        if "nodeAffinity" in spec:
+            if "required" in spec["nodeAffinity"]:
+                found += validate_node_selector(spec["nodeAffinity"]["required"], "spec.nodeAffinity.required")
+            else:
+                found.append(required("spec.nodeAffinity.required", "must specify required node constraints"))
+        found += _volume_source(spec)
+        if (spec.get("hostPath") or {}).get("path") == "/" and spec["persistentVolumeReclaimPolicy"] == "Recycle":
+            detail = "may not be 'recycle' for a hostPath mount of '/'"
+            found.append(forbidden_field("spec.persistentVolumeReclaimPolicy", detail))
+        if name := spec.get("storageClassName"):
+            found += [invalid_value("spec.storageClassName", name, p) for p in names.dns1123_subdomain(name)]
+        if spec.get("volumeMode", "Filesystem") not in _VOLUME_MODES:
+            found.append(not_supported("spec.volumeMode", spec["volumeMode"], _VOLUME_MODES))
         return found
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         spec, before = new["spec"], old["spec"]
-        if any(spec.get(f) != before.get(f) for f in (spec.keys() | before.keys()) - _BOOKKEEPING):
-            detail = "spec.persistentvolumesource is immutable after creation"
-            return [forbidden_field("spec.persistentvolumesource", detail)]
+        found: list[FieldError] = []
+        sources = (spec.keys() | before.keys()) - _BOOKKEEPING
+        now, then = ({f: s[f] for f in sources if f in s} for s in (_without_late_secret(spec, before), before))
+        if now != then:
+            detail = f"spec.persistentvolumesource is immutable after creation\n{_difference(now, then)}"
+            found.append(forbidden_field("spec.persistentvolumesource", detail))
         if spec.get("volumeMode") != before.get("volumeMode"):
-            return [invalid_value("spec.volumeMode", spec.get("volumeMode"), IMMUTABLE)]
-        return []
+            found.append(invalid_value("volumeMode", spec.get("volumeMode"), IMMUTABLE))
+        if "nodeAffinity" in before and spec.get("nodeAffinity") != before["nodeAffinity"]:
+            found.append(invalid_value("nodeAffinity", spec.get("nodeAffinity"), IMMUTABLE))
+        return found
 
     def check_field_label(self, label: str) -> str:
         return "metadata.name" if label == "name" else super().check_field_label(label)

@@ -227,7 +227,7 @@ async def test_a_limit_range_fills_in_and_notes_what_it_did(api: Api, namespace:
          "[maximum cpu usage per Container is 1, but limit is 2]"),
         ({"min": {"memory": "10Mi"}}, {"requests": {"memory": "1Mi"}},
          "[minimum memory usage per Container is 10Mi, but request is 1Mi]"),
-        ({"min": {"ephemeral-storage": "1"}}, {}, "[minimum ephemeral-storage usage per Container is 1.  No request is specified]"),
+        ({"type": "Pod", "min": {"memory": "1Mi"}}, {}, "[minimum memory usage per Pod is 1Mi.  No request is specified]"),
         ({"maxLimitRequestRatio": {"cpu": "2"}}, {"requests": {"cpu": "1"}, "limits": {"cpu": "3"}},
          "[cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000]"),
         ({"max": {"cpu": "1"}, "min": {"cpu": "500m"}}, {"requests": {"cpu": "100m"}, "limits": {"cpu": "2"}},
