@@ -136,11 +136,12 @@ class ResourceCache:
     ) -> Watcher:
         """A registered watcher that already holds what happened after ``since``.
 
-        ``since`` None: it first gets every object there is as ADDED. Raises 410 when the window does not reach back
-        to ``since``. ``index`` names a field and its value when ``matches`` asks for that everywhere: such a watcher costs
-        nothing while other objects change, which is what keeps a kubelet a node cheap.
+        ``since`` None: it first gets every object there is as ADDED; one of the future skips what is before it.
+        Raises 410 when the window does not reach back to it. ``index`` names a field and its value when ``matches`` asks
+        for that everywhere: such a watcher costs nothing while other objects change, which is what keeps a kubelet a node
+        cheap.
         """
-        watcher = Watcher(scope, matches, representation, self._forget, self._outbox)
+        watcher = Watcher(scope, matches, representation, self._forget, self._outbox, since or 0)
         if since is None:
             for entry in self.entries(scope):
                 if matches is None or matches(self.attributes(entry)):

@@ -93,8 +93,8 @@ class Watcher:
     """Created and registered by ``ResourceCache.watch``; ``close`` takes it out."""
 
     __slots__ = (
-        "_bytes", "_closed_by", "_matches", "_out", "_outbox", "_push", "_queued", "_representation", "_wake", "closed",
-        "index", "scope",
+        "_bytes", "_closed_by", "_matches", "_out", "_outbox", "_push", "_queued", "_representation", "_since", "_wake",
+        "closed", "index", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,7 @@ class Watcher:
         representation: Representation,
         closed_by: Callable[["Watcher"], None],
         outbox: Outbox,
+        since: int = 0,
     ) -> None:
         self.scope = scope
         self.index: tuple[str, str] | None = None
@@ -111,6 +112,7 @@ class Watcher:
         self._matches = matches
         self._representation = representation
         self._closed_by = closed_by
+        self._since = since
         self._out: list[bytes] = []
         self._bytes = 0
         self._wake: asyncio.Future[None] | None = None
@@ -124,7 +126,12 @@ class Watcher:
         attributes: Callable[[Entry], Attributes],
         rebody: Callable[[Entry, int], bytes],
     ) -> None:
-        """Turn a change into this watcher's event: with a selector, an object may come and go without being touched."""
+        """Turn a change into this watcher's event: with a selector, an object may come and go without being touched.
+
+        A client may have seen more at another API server than has come here: that is not told again.
+        """
+        if change.revision <= self._since:
+            return
         entry, previous, matches = change.entry, change.previous, self._matches
         if matches is None:
             event_type = "DELETED" if entry is None else "ADDED" if previous is None else "MODIFIED"

@@ -1,17 +1,16 @@
 """get and list: consistent, cached or historical, as ``resourceVersion`` and ``resourceVersionMatch`` ask."""
 
-import base64
-import binascii
 from typing import Any, NamedTuple
 
 import orjson
 
 from apimachinery import errors
-from apimachinery.errors import FieldError, StatusError
+from apimachinery.errors import StatusError
 from apiserver.cacher import Entry
 from apiserver.cacher.cacher import too_large_resource_version
 from apiserver.forms import list_metadata
 from apiserver.handlers.endpoint import Endpoint
+from apiserver.handlers.listoptions import Continue, check_list_options, parse_resource_version
 from apiserver.negotiation import negotiate
 from apiserver.pieces import Pieces, whole
 from apiserver.request import Request
@@ -52,95 +51,6 @@ def body_response(request: Request, data: bytes | Pieces) -> Response:
     return Response(data)
 
 
-def parse_resource_version(text: str) -> int | None:
-    """None when it was not given."""
-    if not text:
-        return None
-    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 63:
-        detail = f"strconv.ParseUint: parsing {errors.quote(text)}: invalid syntax"
-        raise errors.bad_request(f"resourceVersion: Invalid value: {errors.quote(text)}: {detail}")
-    return int(text)
-
-
-class Continue(NamedTuple):
-    """Where the next page begins: in the state at ``revision`` (-1: the newest), at the key ``start`` below the prefix."""
-
-    revision: int
-    start: str
-
-    def encode(self) -> str:
-        token = {"v": "meta.k8s.io/v1", "rv": self.revision, "start": self.start}
-        return base64.urlsafe_b64encode(orjson.dumps(token)).rstrip(b"=").decode()
-
-    @classmethod
-    def decode(cls, text: str) -> "Continue":
-        try:
-            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            token = orjson.loads(raw)
-            version, revision, start = token["v"], token["rv"], token["start"]
-        except (ValueError, binascii.Error, KeyError, TypeError):
-            raise errors.bad_request("continue key is not valid: illegal base64 data or JSON") from None
-        if version != "meta.k8s.io/v1":
-            raise errors.bad_request(
-                f"continue key is not valid: server does not recognize this encoded version {errors.quote(str(version))}"
-            )
-        if not isinstance(revision, int) or not -1 <= revision < 1 << 63 or revision == 0:
-            raise errors.bad_request(
-                "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
-            )
-        if not isinstance(start, str) or not start or ".." in start.split("/") or start.startswith("/"):
-            raise errors.bad_request("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)")
-        return cls(revision, start)
-
-
-def check_list_options(query: dict[str, str], *, watch: bool) -> None:
-    """The combinations that upstream refuses (``ValidateListOptions``), as a 422 on ``ListOptions``."""
-    match = query.get("resourceVersionMatch", "")
-    version, token = query.get("resourceVersion", ""), query.get("continue", "")
-    initial = query.get("sendInitialEvents")
-    found: list[FieldError] = []
-    if watch:
-        if initial is not None:
-            if match != "NotOlderThan":
-                text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-                found.append(errors.forbidden_field("resourceVersionMatch", text))
-            if token:
-                found.append(errors.forbidden_field("continue", "continue is forbidden for watch"))
-        elif match:
-            text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-            found.append(errors.forbidden_field("resourceVersionMatch", text))
-    else:
-        if initial is not None:
-            found.append(errors.forbidden_field("sendInitialEvents", "sendInitialEvents is forbidden for list"))
-        found += _check_match(match, version, token)
-    if found:
-        raise _invalid_options(found)
-
-
-def _check_match(match: str, version: str, token: str) -> list[FieldError]:
-    field = "resourceVersionMatch"
-    if not match:
-        return []
-    found: list[FieldError] = []
-    if token:
-        found.append(errors.forbidden_field(field, "resourceVersionMatch is forbidden when continue is provided"))
-    if not version:
-        text = "resourceVersionMatch is forbidden unless resourceVersion is provided"
-        found.append(errors.forbidden_field(field, text))
-    if match not in ("Exact", "NotOlderThan"):
-        found.append(errors.not_supported(field, match, ["Exact", "NotOlderThan", ""]))
-    if match == "Exact" and version == "0":
-        text = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-        found.append(errors.forbidden_field(field, text))
-    return found
-
-
-def _invalid_options(found: list[FieldError]) -> StatusError:
-    text = 'ListOptions.meta.k8s.io "" is invalid: ' + errors.aggregate(map(str, found))
-    details = {"group": "meta.k8s.io", "kind": "ListOptions", "causes": [e.cause() for e in found]}
-    return StatusError(422, "Invalid", text, details)
-
-
 class Listing(NamedTuple):
     """What a list request found: the bodies and what the list's metadata says."""
 
@@ -161,13 +71,13 @@ async def listing(request: Request, endpoint: Endpoint, selection: Selection) ->
     query, cacher = request.query, endpoint.cacher
     check_list_options(query, watch=False)
     limit = max(request.integer("limit") or 0, 0)
-    match = query.get("resourceVersionMatch", "")
-    version = parse_resource_version(query.get("resourceVersion", ""))
+    match, asked = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
     if query.get("continue"):
         token = Continue.decode(query["continue"])
-        if version:
+        if asked not in ("", "0"):
             raise errors.bad_request("specifying resource version is not allowed when using continue")
         return await _continue(endpoint, selection, token, limit)
+    version = parse_resource_version(asked, "invalid resource version: ")
     if version and (match == "Exact" or (not match and limit)):
         return await _historical(endpoint, selection, version, limit)
     if version is None:

@@ -10,7 +10,7 @@ import orjson
 from apimachinery.errors import StatusError
 from apiserver.cacher import Watcher
 from apiserver.handlers.endpoint import Endpoint
-from apiserver.handlers.read import check_list_options, parse_resource_version
+from apiserver.handlers.listoptions import check_list_options, parse_resource_version
 from apiserver.negotiation import negotiate
 from apiserver.request import Request
 from apiserver.response import Stream
@@ -39,10 +39,10 @@ async def watch(request: Request, endpoint: Endpoint) -> Stream:
     # What goes wrong from here on is told inside the stream, as upstream does.
     try:
         cacher = endpoint.cacher
-        if version:
-            await cacher.wait_for(version)
-        elif version is None:
+        if version is None:
             await cacher.consistent()
+        elif initial:
+            await cacher.wait_for(version)
         if initial is not None:
             since = None if initial else version or cacher.revision
         else:

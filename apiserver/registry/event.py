@@ -52,6 +52,14 @@ class EventStrategy(Strategy):
             found += _new_style(event)
         return found
 
+    def check_field_label(self, label: str) -> str:
+        """Clients of events.k8s.io/v1 say what the field is called there."""
+        if self.resource.group:
+            if label.startswith(("involvedObject.", "reportingComponent", "source")):
+                raise self.unsupported_field_label(label)
+            label = label.replace("regarding.", "involvedObject.").replace("reportingController", "reportingComponent")
+        return super().check_field_label(label)
+
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         event = to_core(obj)
         involved = event.get("involvedObject") or {}

@@ -1,5 +1,7 @@
 """Lists: selectors, pages on one snapshot, versions, forms."""
 
+from typing import Any
+
 import pytest
 
 from tests.apiserver.conftest import Api
@@ -76,7 +78,11 @@ async def test_pages_with_a_selector_are_full_and_do_not_count_the_rest(api: Api
 async def test_a_broken_continue_token_is_a_bad_request(api: Api, ten: str) -> None:
     for token in ("nonsense", "e30", "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MX0"):
         status = await api.get(ten, code=400, **{"continue": token})
-        assert status["message"].startswith("continue key is not valid")
+        assert status["message"].startswith("invalid continue token: continue key is not valid")
+    token = (await api.get(ten, limit=1))["metadata"]["continue"]
+    status = await api.get(ten, code=400, resourceVersion="1", **{"continue": token})
+    assert status["message"] == "specifying resource version is not allowed when using continue"
+    assert len((await api.get(ten, resourceVersion="0", **{"continue": token}))["items"]) == 9
 
 
 async def test_exact_versions_show_the_past(api: Api, ten: str) -> None:
@@ -90,11 +96,40 @@ async def test_exact_versions_show_the_past(api: Api, ten: str) -> None:
     assert len((await api.get(ten, resourceVersion="0"))["items"]) == 9
 
 
+async def test_a_version_and_a_limit_ask_for_what_the_table_of_semantics_says(api: Api, ten: str) -> None:
+    """https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list"""
+    before = (await api.get(ten))["metadata"]["resourceVersion"]
+    await api.create(ten, config_map("c99"))
+
+    async def seen(**query: Any) -> tuple[int, bool, bool]:
+        """How many items, whether there is more, whether they are from the past."""
+        listed = await api.get(ten, **query)
+        metadata = listed["metadata"]
+        return len(listed["items"]), "continue" in metadata, metadata["resourceVersion"] == before
+
+    exact, not_older = {"resourceVersionMatch": "Exact"}, {"resourceVersionMatch": "NotOlderThan"}
+    assert await seen() == (11, False, False), "most recent"
+    assert await seen(limit=3) == (3, True, False), "most recent"
+    assert await seen(resourceVersion=before) == (11, False, False), "not older than"
+    assert await seen(resourceVersion=before, limit=3) == (3, True, True), "exact, for old clients"
+    assert await seen(resourceVersion=before, limit=3, **exact) == (3, True, True)
+    assert await seen(resourceVersion=before, **exact) == (10, False, True)
+    assert await seen(resourceVersion=before, limit=3, **not_older) == (3, True, False)
+    assert await seen(resourceVersion=before, **not_older) == (11, False, False)
+    assert await seen(resourceVersion="0") == (11, False, False), "any"
+    assert await seen(resourceVersion="0", limit=3) == (11, False, False), "any: a cache answers it whole"
+    assert await seen(resourceVersion="0", **not_older) == (11, False, False)
+
+
 async def test_a_version_of_the_future_times_out_with_a_hint_to_retry(api: Api, ten: str) -> None:
     status = await api.get(ten, code=504, resourceVersion="999999999")
     assert status["reason"] == "Timeout"
     assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+    assert status["details"]["causes"][0]["message"] == "Too large resource version"
+    assert status["message"].startswith("Timeout: Too large resource version: 999999999, current: ")
     assert status["details"]["retryAfterSeconds"] == 1
+    response = await api.http.get(f"{ten}/c0", params={"resourceVersion": "999999999"})
+    assert (response.status_code, response.headers["retry-after"]) == (504, "1")
 
 
 async def test_combinations_that_make_no_sense_are_refused(api: Api, ten: str) -> None:

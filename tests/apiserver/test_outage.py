@@ -70,7 +70,9 @@ async def test_after_a_restart_everything_is_there_and_old_versions_are_expired(
         query = {"watch": "true", "resourceVersion": created["metadata"]["resourceVersion"], "timeoutSeconds": "5"}
         async with http.stream("GET", PATH, params=query) as watch:
             event = json.loads(await anext(watch.aiter_lines()))
-        assert (event["type"], event["object"]["reason"]) == ("ERROR", "Expired")
+        status = event["object"]
+        assert (event["type"], status["kind"], status["code"], status["reason"]) == ("ERROR", "Status", 410, "Expired")
+        assert status["message"].startswith(f"too old resource version: {query['resourceVersion']} (")
         now = (await api.get(PATH))["metadata"]["resourceVersion"]
         assert int(now) >= int(last)
 

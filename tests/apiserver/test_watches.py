@@ -72,9 +72,65 @@ async def test_a_watch_resumes_after_the_version_it_names(api: Api, path: str) -
         assert await watch.take(2) == [("ADDED", "b"), ("ADDED", "c")]
 
 
+async def test_a_watch_from_a_version_that_is_yet_to_come_waits_for_it(api: Api, path: str) -> None:
+    """Another API server may have shown more than this one has seen."""
+    ahead = int(await version(api, path)) + 3
+    async with watching(api, path, resourceVersion=ahead) as watch:
+        revisions = [
+            int((await api.create(path, config_map(f"c{i}")))["metadata"]["resourceVersion"]) for i in range(8)
+        ]
+        due = [(f"c{i}", revision) for i, revision in enumerate(revisions) if revision > ahead]
+        for name, _ in due:
+            assert (await watch.next())["object"]["metadata"]["name"] == name
+    assert len(due) < 8, "some were before it"
+
+
+async def test_initial_events_can_be_declined(api: Api, path: str) -> None:
+    await api.create(path, config_map("a"))
+    origins: tuple[dict[str, str], ...] = ({}, {"resourceVersion": "0"})
+    for since in origins:
+        query: dict[str, Any] = {
+            "sendInitialEvents": "false",
+            "resourceVersionMatch": "NotOlderThan",
+            "allowWatchBookmarks": "true",
+        }
+        async with watching(api, path, **query, **since) as watch:
+            await api.create(path, config_map(f"b{len(since)}"))
+            assert await watch.take(1) == [("ADDED", f"b{len(since)}")], "what was there is not told"
+
+
+async def test_initial_events_of_the_future_are_not_waited_for_for_ever(api: Api, path: str) -> None:
+    query: dict[str, Any] = {
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "resourceVersion": "999999999",
+    }
+    async with watching(api, path, **query) as watch:
+        event = await watch.next(10)
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 504)
+    assert event["object"]["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+async def test_metadata_alone_can_be_watched(api: Api, path: str) -> None:
+    accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    query: dict[str, Any] = {
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+    }
+    await api.create(path, config_map("a", x="1"))
+    async with watching(api, path, {"accept": accept}, **query) as watch:
+        added, bookmark = await watch.next(), await watch.next()
+    assert (added["object"]["kind"], added["object"]["apiVersion"]) == ("PartialObjectMetadata", "meta.k8s.io/v1")
+    assert "data" not in added["object"]
+    assert bookmark["object"]["kind"] == "PartialObjectMetadata"
+    assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
 async def test_without_a_version_what_is_there_comes_first(api: Api, path: str) -> None:
     await api.create(path, config_map("a"))
-    for query in ({}, {"resourceVersion": "0"}):
+    origins: tuple[dict[str, Any], ...] = ({}, {"resourceVersion": "0"})
+    for query in origins:
         async with watching(api, path, **query) as watch:
             assert await watch.take(1) == [("ADDED", "a")]
             name = f"b{len(query)}"
@@ -121,7 +177,11 @@ async def test_one_object_is_watched_by_name(api: Api, path: str) -> None:
 async def test_initial_events_end_with_an_annotated_bookmark(api: Api, path: str) -> None:
     await api.create(path, config_map("a"))
     await api.create(path, config_map("b"))
-    query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+    query: dict[str, Any] = {
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+    }
     async with watching(api, path, **query) as watch:
         assert await watch.take(2) == [("ADDED", "a"), ("ADDED", "b")]
         bookmark = await watch.next()
@@ -142,7 +202,7 @@ async def test_initial_events_need_a_match(api: Api, path: str) -> None:
 
 async def test_a_watch_ends_when_its_time_is_up_after_a_last_bookmark(api: Api, path: str) -> None:
     since = await version(api, path)
-    query = {"resourceVersion": since, "timeoutSeconds": 5, "allowWatchBookmarks": "true"}
+    query: dict[str, Any] = {"resourceVersion": since, "timeoutSeconds": 5, "allowWatchBookmarks": "true"}
     async with watching(api, path, **query) as watch:
         await api.create(f"{path.rpartition('/')[0]}/secrets", {"metadata": {"name": "s"}})
         events = await watch.rest()
