@@ -73,15 +73,15 @@ async def create_object(
                 raise
             if generated:
                 continue
-            raise _taken(endpoint, key, error) from None
+            raise await _taken(endpoint, key, error) from None
         request.warnings += strategy.warnings(created)
         return created
     raise errors.generate_name_conflict(endpoint.resource, metadata["name"])
 
 
-def _taken(endpoint: Endpoint, key: str, error: StatusError) -> StatusError:
-    entry = endpoint.cache.get(key)
-    if entry is not None and endpoint.decode_entry(entry)["metadata"].get("deletionTimestamp"):
+async def _taken(endpoint: Endpoint, key: str, error: StatusError) -> StatusError:
+    found = await endpoint.live(key)
+    if found is not None and found[0]["metadata"].get("deletionTimestamp"):
         error.message = f"object is being deleted: {error.message}"
     return error
 

@@ -13,6 +13,7 @@ from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 
 
 class WebhooksStrategy(Strategy):
+    allow_unconditional_update = False
     columns = (
         NAME,
         Column("Webhooks", "integer", description="Webhooks indicates the number of webhooks registered"),
@@ -102,6 +103,7 @@ def _default_match(constraints: Object | None) -> None:
 
 
 class AdmissionPolicyStrategy(Strategy):
+    allow_unconditional_update = False
     has_status = True
     has_generation = True
     columns = (
@@ -143,6 +145,7 @@ class AdmissionPolicyStrategy(Strategy):
 
 
 class AdmissionPolicyBindingStrategy(Strategy):
+    allow_unconditional_update = False
     has_generation = True
     columns = (
         NAME,

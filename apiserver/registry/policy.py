@@ -110,6 +110,7 @@ class PriorityClassStrategy(Strategy):
 
 
 class RuntimeClassStrategy(Strategy):
+    allow_unconditional_update = False
     columns = (
         NAME,
         Column("Handler", description="handler specifies the underlying runtime and configuration that the CRI implementation will "

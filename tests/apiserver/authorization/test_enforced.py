@@ -280,6 +280,29 @@ async def test_everybody_with_a_credential_discovers_but_reads_nothing(enforcing
     assert (await plain("GET", "/apis/nobody.example.com/v1/things")).status_code == 403
 
 
+async def test_who_may_change_but_not_create_makes_nothing_by_put_or_apply(enforcing: ApiServer) -> None:
+    admin = Caller(enforcing)
+    await made(admin, "/api/v1/namespaces", {"metadata": {"name": "changes"}})
+    rules = [rule("get update patch", "configmaps"), rule("get update patch", "leases", "coordination.k8s.io")]
+    await made(admin, f"{RBAC}/namespaces/changes/roles", {"metadata": {"name": "editor"}, "rules": rules})
+    await made(admin, f"{RBAC}/namespaces/changes/rolebindings", bind("editors", "Role/editor", "editor"))
+    patching = {"verb": "patch", "resource": "configmaps", "namespace": "changes"}
+    await seen(admin, "editor", patching)
+    editor = acting(enforcing, "editor")
+    apply = [("content-type", "application/apply-patch+yaml")]
+    path = "/api/v1/namespaces/changes/configmaps"
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}}
+    refused = await editor("PATCH", f"{path}/a?fieldManager=editor", config, apply)
+    assert refused.status_code == 403
+    assert 'User "editor" cannot create resource "configmaps"' in refused.json()["message"]
+    lease = {"metadata": {"name": "l"}, "spec": {}}
+    refused = await editor("PUT", "/apis/coordination.k8s.io/v1/namespaces/changes/leases/l", lease)
+    assert refused.status_code == 403
+    assert 'cannot create resource "leases"' in refused.json()["message"]
+    await made(admin, path, {"metadata": {"name": "a"}})
+    assert (await editor("PATCH", f"{path}/a?fieldManager=editor", config, apply)).status_code == 200
+
+
 async def test_watching_needs_the_right_to_watch(enforcing: ApiServer) -> None:
     admin, lister = Caller(enforcing), acting(enforcing, "lister")
     await made(admin, f"{RBAC}/clusterroles", {"metadata": {"name": "lister"}, "rules": [rule("list", "nodes")]})
