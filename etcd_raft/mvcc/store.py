@@ -145,6 +145,18 @@ class Store:
     def writing(self) -> "Write":
         return Write(self)
 
+    def take_over(self, change: Change, record: Record) -> None:
+        """Append a change with the revision that it has been given; ``revision`` is left to the caller."""
+        place = _REVISION.pack(record.mod, record.sub)
+        flag = b"\1" if change.deleted else b"\0"
+        self.backend.txn.put(place, flag + change.previous + change.kv, db=self.backend.log, append=True)
+        self.index.put(change.key, record)
+
+    @staticmethod
+    def place_of(record: Record | None) -> bytes:
+        """Where a change lies in the log; twelve zeros for none."""
+        return _REVISION.pack(record.mod, record.sub) if record is not None else _NONE
+
     # ---- forgetting
 
     def check_compact(self, revision: int) -> None:
@@ -247,14 +259,12 @@ class Write:
         self._append(key, True, kv, before, Record(self.main, len(self.changes), 0, 0, 0, 1))
 
     def _append(self, key: bytes, deleted: bool, kv: bytes, before: Record | None, record: Record) -> None:
-        store, backend = self._store, self._store.backend
-        previous = _REVISION.pack(before.mod, before.sub) if before is not None else _NONE
-        place = _REVISION.pack(record.mod, record.sub)
-        backend.txn.put(place, (b"\1" if deleted else b"\0") + previous + kv, db=backend.log, append=True)
-        backend.dirty += len(kv) + 64
-        store.index.put(key, record)
+        store = self._store
+        change = Change(key, deleted, kv, store.place_of(before))
+        store.take_over(change, record)
+        store.backend.dirty += len(kv) + 64
         store._half_written = True
-        self.changes.append(Change(key, deleted, kv, previous))
+        self.changes.append(change)
 
 
 def _key_of(kv: bytes) -> bytes:

@@ -298,13 +298,17 @@ class Maintenance(Services):
         ).SerializeToString()
 
     async def snapshot(self) -> AsyncIterator[bytes]:
-        """The state's file in pieces, then its SHA-256, as etcd sends its own."""
+        """The state in etcd's own format, in pieces, then their SHA-256."""
         import hashlib
 
+        from etcd_raft.server.snapshots import export  # for the few who save one
+
         started = time.monotonic()
-        path = self.member.folder / "snap" / f"saved-{random.getrandbits(32):08x}.tmp"
+        copy = self.member.folder / "snap" / f"saved-{random.getrandbits(32):08x}.tmp"
+        path = copy.with_suffix(".bbolt.tmp")
         try:
-            await self.member.transport.copy_state(path)  # type: ignore[misc]
+            await self.member.transport.copy_state(copy)  # type: ignore[misc]
+            await asyncio.to_thread(export, copy, path)
             left = path.stat().st_size
             digest = hashlib.sha256()
             with path.open("rb") as file:
@@ -315,6 +319,7 @@ class Maintenance(Services):
             self.snapshot_times.observe(time.monotonic() - started)
             yield pb.SnapshotResponse(remaining_bytes=0, blob=digest.digest(), version=VERSION).SerializeToString()
         finally:
+            copy.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
     async def move_leader(self, request: Any) -> bytes:
