@@ -220,7 +220,8 @@ class NativeRuntime:
             session.close()
 
         if record.config.tty:
-            session = Session(outputs, os.dup(given) if stdin else -1, terminal=given, wait=wait, kill=leave)
+            keyboard = os.dup(given) if stdin else -1
+            session = Session(outputs, keyboard, terminal=given, attached=True, wait=wait, kill=leave)
         else:
             session = Session(outputs, given, wait=wait, kill=leave)
         return session

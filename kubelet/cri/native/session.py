@@ -19,7 +19,8 @@ class Session:
     """An :class:`kubelet.cri.api.ExecSession` over descriptors that it owns.
 
     ``outputs`` maps 1 and 2 to what to read, ``stdin`` (-1: none) is where to write, ``terminal`` (-1: none) a tty's master
-    to resize: descriptors of their own each, also when they are duplicates of one master.
+    to resize: descriptors of their own each, also when they are duplicates of one master. ``attached``: the process was
+    there before and goes on after this session, so the end of its client's input is not the end of a terminal's.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Session:
         stdin: int,
         *,
         terminal: int = -1,
+        attached: bool = False,
         wait: Callable[[], Awaitable[int]],
         kill: Callable[[], Awaitable[None]],
     ) -> None:
@@ -35,6 +37,7 @@ class Session:
         self._outputs = outputs
         self._stdin = stdin
         self._terminal = terminal
+        self._attached = attached
         self._kill = kill
         self._chunks: deque[tuple[int, bytes]] = deque()
         self._arrived = asyncio.Event()
@@ -125,6 +128,8 @@ class Session:
         if self._stdin < 0:
             return
         if self._terminal >= 0:
+            if self._attached:
+                return
             await self.write_stdin(b"\x04")  # a terminal has no half-close: ^D says it
             return
         self._close_input()
