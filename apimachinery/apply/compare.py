@@ -6,14 +6,14 @@ This runs on every write, so it leaves equal parts alone as early as it can and 
 
 from typing import Any, Final
 
-from apimachinery.apply.fieldset import SELF, FieldSet
+from apimachinery.apply.fieldset import SELF, FieldSet, in_order
 from apimachinery.apply.shape import DEDUCE, LEAF, MAP, STRUCT, Shape
 
 MISSING: Final[Any] = object()
 
 
 def compare(old: dict[str, Any], new: dict[str, Any], shape: Shape) -> tuple[FieldSet, FieldSet]:
-    """The fields that ``new`` adds or modifies, and those that it lacks, in no order. Raises ElementError."""
+    """The fields that ``new`` adds or modifies, and those that it lacks. Raises ElementError."""
     changed: FieldSet = {}
     removed: FieldSet = {}
     _map(old, new, shape, changed, removed)
@@ -40,6 +40,18 @@ def _map(old: dict[str, Any], new: dict[str, Any], shape: Shape, changed: FieldS
             if name not in new:
                 step, below = shape.child(name)
                 _node(step, before, MISSING, below, changed, removed)
+    _put_in_order(changed)
+    _put_in_order(removed)
+
+
+def _put_in_order(found: FieldSet) -> None:
+    """In place: the sets here are still being made."""
+    if len(found) > 1:
+        ordered = in_order(found)
+        if ordered != list(found):
+            items = [(step, found[step]) for step in ordered]
+            found.clear()
+            found.update(items)
 
 
 def _whole(value: Any, shape: Shape) -> FieldSet:
@@ -50,7 +62,8 @@ def _whole(value: Any, shape: Shape) -> FieldSet:
     found: FieldSet = {SELF: {}}
     if kind in (STRUCT, MAP, DEDUCE):
         fields = shape.fields
-        for name, item in value.items():
+        for name in sorted(value):
+            item = value[name]
             step, below = fields.get(name) or shape.child(name)
             found[step] = _whole(item, below) if item and below.kind != LEAF else {}
         return found
@@ -58,6 +71,8 @@ def _whole(value: Any, shape: Shape) -> FieldSet:
     assert element is not None
     for step, items in _by_identity(value, shape).items():
         found[step] = _whole(items[0], element) if len(items) == 1 and items[0] else {}
+    if len(found) > 2:
+        _put_in_order(found)
     return found
 
 
@@ -170,6 +185,8 @@ def _list(before: list[Any], after: list[Any], shape: Shape, changed: FieldSet, 
                 _element(step, were[0], MISSING, shape, changed, removed)
             else:
                 removed[step] = {}
+    _put_in_order(changed)
+    _put_in_order(removed)
 
 
 def _element(step: str, was: Any, item: Any, shape: Shape, changed: FieldSet, removed: FieldSet) -> None:

@@ -117,7 +117,7 @@ class FieldManager:
         mine = fieldset.difference(changed, _STRIPPED)
         fields = fieldset.difference(owners[identity].fields, removed) if identity in owners else {}
         if not fieldset.covers(fields, mine):
-            fields = fieldset.union(fields, fieldset.ordered(mine))
+            fields = fieldset.union(fields, mine)
         if fields:
             # Whoever writes the same fields time and again still owns them, and no new set is needed.
             owners[identity] = Owned(fields, self.api_version, now or now_rfc3339())

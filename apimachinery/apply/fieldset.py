@@ -77,10 +77,11 @@ def ordered(fieldset: FieldSet) -> FieldSet:
     """The same set in canonical order, all the way down."""
     if not fieldset:
         return fieldset
-    return {step: ordered(fieldset[step]) for step in _in_order(fieldset)}
+    return {step: ordered(fieldset[step]) for step in in_order(fieldset)}
 
 
-def _in_order(fieldset: FieldSet) -> list[str]:
+def in_order(fieldset: FieldSet) -> list[str]:
+    """The steps of a node in canonical order."""
     steps = sorted(fieldset)
     # Of fields alone, plain string order is right; the rest sorts after "f:" but "i:".
     return steps if steps[-1] < "f;" else sorted(steps, key=element.order)
@@ -131,7 +132,7 @@ def _merged(a: FieldSet, b: FieldSet) -> FieldSet:
             if out is a:
                 out = dict(a)
             out[step] = joined
-    return {step: out[step] for step in _in_order(out)} if grown else out
+    return {step: out[step] for step in in_order(out)} if grown else out
 
 
 def _joined(ours: FieldSet, theirs: FieldSet) -> FieldSet:

@@ -266,3 +266,10 @@ def test_any_object_of_any_kind_is_tracked_and_applied(resource: Any) -> None:
         found = manager.apply(live, new, "b", force=True, now=T[3])
         again = manager.apply(found, new, "b", now=T[4])
         assert again == found
+
+
+@_RUN
+@given(_CONFIG, _CONFIG)
+def test_differences_are_in_the_order_in_which_sets_are_kept(old: Object, new: Object) -> None:
+    for found in compare(old, new, _SHAPE):
+        assert dumps(found) == dumps(fieldset.ordered(found))
