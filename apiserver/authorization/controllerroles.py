@@ -82,7 +82,6 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         may("patch update", "persistentvolumeclaims/status"),
         may(READ, "persistentvolumeclaims"),
         EVENTS,
-        may("get", "services"),
     ),
     "ephemeral-volume-controller": (
         may(READ, "pods"),
@@ -130,7 +129,6 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         may("list watch", "nodes"),
         EVENTS,
         may("watch", "events"),
-        may("get", "services"),
     ),
     "pod-garbage-collector": (
         may("delete list watch", "pods"),

@@ -1,5 +1,6 @@
 """The table of roles that a cluster starts with, and how it is brought in."""
 
+from pathlib import Path
 from typing import Any
 
 from apimachinery.resources import lookup
@@ -92,3 +93,28 @@ def test_a_binding_gets_its_subjects_back() -> None:
     other = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}
     current["subjects"] = [other, wanted["subjects"][1]]
     assert reconciled(current, wanted)["subjects"] == [other, wanted["subjects"][1], wanted["subjects"][0]]
+
+
+def _line(rule: Rule) -> str:
+    names = f" named {' '.join(rule.names)}" if rule.names else ""
+    what = " ".join(rule.urls) or f"{' '.join(rule.resources)} of {' '.join(g or 'core' for g in rule.groups)}{names}"
+    return f"  {' '.join(rule.verbs)}: {what}"
+
+
+def test_the_table_says_what_upstreams_does() -> None:
+    """``testdata/upstream.txt`` holds the facts of upstream's own test data (bootstrappolicy/testdata) as far as features on by
+    default are concerned, line by line in this form. What is ours alone is called ``minik8s:``."""
+    lines: list[str] = []
+    for role in sorted(defaults.roles(), key=lambda r: (r.namespace, r.name)):
+        if not role.name.startswith("minik8s:"):
+            place = f" in {role.namespace}" if role.namespace else ""
+            joins, gathers = (f" {w} {x}" if x else "" for w, x in (("joins", role.joins), ("gathers", role.gathers)))
+            lines += [f"role {role.name}{place}{joins}{gathers}", *sorted(map(_line, role.rules))]
+    for bound in sorted(defaults.bindings(), key=lambda b: (b.namespace, b.name or b.role)):
+        if not bound.name.startswith("minik8s:") and not bound.role.startswith("minik8s:"):
+            place = f" in {bound.namespace}" if bound.namespace else ""
+            lines.append(
+                f"binding {bound.name or bound.role}{place} of {bound.role} to {' '.join(bound.subjects)}".rstrip()
+            )
+    facts = (Path(__file__).parent / "testdata" / "upstream.txt").read_text().splitlines()
+    assert lines == [line for line in facts if not line.startswith("#")]
