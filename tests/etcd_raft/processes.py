@@ -47,20 +47,22 @@ class MemberProcess:
         self.log = folder / f"{name}.log"
         self.url = f"http://127.0.0.1:{client}"
         self.peer_url = f"http://127.0.0.1:{peer}"
+        self.listen_peer_url = self.peer_url  # differs where something stands between the members
         self.flags = flags
         self.binary = binary
+        self.module = ["etcd_raft"]  # what Python runs, and arguments before the flags
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *extra: str) -> None:
         assert self.process is None, f"{self.name} runs already"
-        command = [self.binary] if self.binary else [sys.executable, "-m", "etcd_raft"]
+        command = [self.binary] if self.binary else [sys.executable, "-m", *self.module]
         arguments = [
             f"--name={self.name}",
             f"--data-dir={self.folder}",
             f"--listen-client-urls={self.url}",
             f"--advertise-client-urls={self.url}",
-            f"--listen-peer-urls={self.peer_url}",
+            f"--listen-peer-urls={self.listen_peer_url}",
             f"--initial-advertise-peer-urls={self.peer_url}",
             *self.flags,
             *extra,

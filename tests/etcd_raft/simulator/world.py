@@ -2,8 +2,9 @@
 
 Nothing here waits or reads a clock, so a failing seed fails again. What may go wrong, all of it drawn from the seed: messages
 are lost, delayed, doubled and overtaken; links break in one direction or both; members crash at any of the points where a
-real one could (before the sync, after it and before sending, after sending and before applying) and lose what was not synced;
-members stand still; members run at different speeds; members are added, promoted and removed.
+real one could (before the sync, within it, after it and before sending, after sending and before applying, between a received
+state's word in the log and its taking its place) and lose what was not synced; syncs take their time, and what arrives meanwhile
+reaches the core; members stand still; clocks run at different speeds and jump; members are added, promoted and removed.
 
 After every step the invariants of the Raft paper (figure 3) hold, or ``Violation`` says which guarantee broke, and how to see
 it again.
@@ -59,6 +60,7 @@ class Disk:
     snapshot: Snapshot = field(default_factory=Snapshot)
     entries: list[Entry] = field(default_factory=list)
     machine: Machine = field(default_factory=Machine)
+    received: dict[int, Machine] = field(default_factory=dict)  # leaders' states, not yet in the place of ours
 
     def sync(self, ready: Ready) -> None:
         if ready.snapshot is not None:
@@ -95,9 +97,14 @@ class Process:
         self.speed = 1.0
         self.snapshots: dict[int, Machine] = {}
         self.reads: dict[bytes, int] = {}
+        self.syncing: Ready | None = None  # a round whose sync is under way
+        self.synced_at = 0
 
     def start(self) -> None:
         disk = self.disk
+        if disk.machine.applied < disk.snapshot.index:
+            disk.commit(disk.received[disk.snapshot.index])  # the crash came before the received state took its place
+        disk.received.clear()
         self.machine = disk.machine.copy()
         entries = [Entry(e.term, e.index, e.data, e.type) for e in disk.entries]
         state = disk.hard_state
@@ -111,37 +118,61 @@ class Process:
         )
 
     def crash(self) -> None:
-        self.node = None
+        if self.syncing is not None and self.world.chance(0.5):
+            self.disk.sync(self.syncing)  # it had reached the disk, and nobody will ever have known
+        self.node = self.syncing = None
         self.reads.clear()
         self.snapshots.clear()
 
     def work(self) -> None:
-        """Work off everything that is ready, unless the seed says that the process ends in the middle of it."""
-        world = self.world
-        while self.node is not None and self.node.has_ready():
-            ready = self.node.ready()
-            try:
-                self._round(ready)
-            except Crashed:
-                world.note(f"member {self.id} crashes in a round")
-                self.crash()
-                return
-            self.node.advance()
+        """Work off everything that is ready, until a sync takes its time or the seed says that the process ends here."""
+        try:
+            while self.node is not None and self.syncing is None and self.node.has_ready():
+                self._round(self.node.ready())
+        except Crashed:
+            self.world.note(f"member {self.id} crashes in a round")
+            self.crash()
 
     def _round(self, ready: Ready) -> None:
         world = self.world
-        assert self.node is not None
         world.send(self, ready.messages)
         world.maybe_crash()  # nothing of this round is on the disk
         if ready.snapshot is not None:
-            # The order of the real one: the received file, the log, then the state in its place.
-            state = self.snapshots.pop(ready.snapshot.index)
-            self.disk.sync(ready)
-            self.disk.commit(state)
-            self.machine = state.copy()
-            world.check_state(self)
+            self._install(ready)
+        elif ready.must_sync and world.chance(world.slow_sync):
+            self.syncing, self.synced_at = ready, world.now + world.random.randint(1, 6)
+            return
         elif ready.must_sync:
             self.disk.sync(ready)
+        self._finish(ready)
+
+    def _install(self, ready: Ready) -> None:
+        """In the order of the real one: the received file, the log's word, then the state in its place."""
+        assert ready.snapshot is not None
+        state = self.snapshots.pop(ready.snapshot.index)
+        self.disk.received[ready.snapshot.index] = state
+        self.disk.sync(ready)
+        self.world.maybe_crash()  # the log starts behind a state that is not there yet
+        self.disk.commit(state)
+        self.disk.received.clear()
+        self.machine = state.copy()
+        self.world.check_state(self)
+
+    def sync_ends(self) -> None:
+        """The disk has it; what has arrived meanwhile is in the core already."""
+        ready, self.syncing = self.syncing, None
+        assert ready is not None
+        self.disk.sync(ready)
+        try:
+            self._finish(ready)
+        except Crashed:
+            self.world.note(f"member {self.id} crashes behind a sync")
+            self.crash()
+            return
+        self.work()
+
+    def _finish(self, ready: Ready) -> None:
+        world = self.world
         world.maybe_crash()  # synced, and nobody knows
         world.send(self, ready.promises)
         world.maybe_crash()  # everybody knows, and we do not
@@ -155,6 +186,8 @@ class Process:
             self.disk.commit(self.machine)
             if world.chance(0.3):
                 self.disk.forget(self.machine.applied, self.machine.term, self.machine.conf)
+        assert self.node is not None
+        self.node.advance()
 
     def _apply(self, entry: Entry) -> None:
         assert self.node is not None
@@ -171,7 +204,8 @@ class Process:
         """Forget log in memory, as a member does after a checkpoint."""
         assert self.node is not None
         self.disk.commit(self.machine)
-        self.disk.forget(self.machine.applied, self.machine.term, self.machine.conf)
+        if self.syncing is None:  # the log takes one thing at a time
+            self.disk.forget(self.machine.applied, self.machine.term, self.machine.conf)
         self.node.compact(max(0, self.node.raft.log.applied - self.world.random.randrange(4)))
 
 
@@ -188,6 +222,7 @@ class World:
         self.duplicate = 0.0 if calm else self.random.choice([0.0, 0.05])
         self.delay = 1 if calm else self.random.choice([1, 3, 12])
         self.crash_chance = 0.0 if calm else self.random.choice([0.0, 0.001, 0.01])
+        self.slow_sync = 0.0 if calm else self.random.choice([0.0, 0.2, 0.9])
         self.crashing = False
         self.blocked: set[tuple[int, int]] = set()
         self._queue: list[tuple[int, int, bytes, Machine | None]] = []
@@ -283,6 +318,11 @@ class World:
         for process in list(self.processes.values()):
             if process.node is None or process.paused_until > self.now:
                 continue
+            if process.syncing is not None and process.synced_at <= self.now:
+                process.sync_ends()
+                self.check_members()
+            if process.node is None:
+                continue
             if self.chance(0.25 * process.speed):
                 process.node.tick()
                 process.work()
@@ -345,7 +385,7 @@ class World:
 
     def heal(self) -> None:
         """The end of all bad luck."""
-        self.drop = self.duplicate = 0.0
+        self.drop = self.duplicate = self.slow_sync = 0.0
         self.delay = 1
         self.crashing = False
         self.blocked.clear()
@@ -374,6 +414,12 @@ class World:
                     self._check_complete(process)
                 elif known != process.id:
                     raise self.fail(f"Election Safety broke: {known} and {process.id} both lead in term {raft.term}")
+            if process.syncing is None and raft.log.pending_snapshot is None:
+                conf = process.machine.conf
+                if (raft.voters, raft.learners) != (set(conf.voters), set(conf.learners)):
+                    raise self.fail(
+                        f"the core of member {process.id} thinks of {raft.voters} and {raft.learners}, its state says {conf}"
+                    )
             disk = process.disk.hard_state
             if raft.term < disk.term:
                 raise self.fail(f"the term of member {process.id} went back from {disk.term} to {raft.term}")
@@ -464,7 +510,15 @@ def bad_luck(world: World) -> None:
         world.note(f"member {victim.id} stands still until {victim.paused_until}")
     elif roll > 0.970:
         random_.choice(list(world.processes.values())).speed = random_.choice([0.3, 1.0, 3.0])
-    elif roll > 0.967 and len(ids) > 1:
+    elif roll > 0.968 and world.alive():
+        victim = random_.choice(world.alive())
+        leap = random_.randint(2, 40)
+        world.note(f"the clock of member {victim.id} jumps by {leap} ticks")
+        for _ in range(leap):
+            if victim.node is not None:
+                victim.node.tick()
+        victim.work()
+    elif roll > 0.965 and len(ids) > 1:
         a, b = random_.sample(ids, 2)
         process = world.processes[a]
         if process.node is not None:
