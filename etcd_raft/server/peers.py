@@ -237,8 +237,10 @@ class Transport:
 
     async def probe(self) -> None:
         """Measure the way to each member and back, for ever."""
+        pause = 1.0  # the first soon, so that there is something to see
         while True:
-            await asyncio.sleep(_PROBE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = _PROBE_SECONDS
             for peer in list(self.peers.values()):
                 started = time.monotonic()
                 try:

@@ -6,8 +6,8 @@ and the way to answer, whole or in chunks.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -22,6 +22,8 @@ _CORS = {
     "Access-Control-Allow-Methods": "POST, GET, OPTIONS, PUT, DELETE",
     "Access-Control-Allow-Origin": "*",
 }
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
@@ -149,7 +151,8 @@ class Exchange:
         self.answered = True
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
         lines += [f"{name}: {value}" for name, value in {**_CORS, **headers}.items()]
-        lines.append(f"Date: {formatdate(usegmt=True)}")
+        now = time.gmtime()  # in English, whatever the locale
+        lines.append(time.strftime(f"Date: {_DAYS[now.tm_wday]}, %d {_MONTHS[now.tm_mon - 1]} %Y %H:%M:%S GMT", now))
         if not self.keep_alive:
             lines.append("Connection: close")
         self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))

@@ -5,12 +5,15 @@ be equal is replaced by its name: identities, addresses, times, sizes on disk, h
 """
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +67,45 @@ async def run(binary: str, cluster: ClusterProcesses, line: str, stdin: str = ""
         await process.wait()
         raise
     return Answer(process.returncode or 0, out.decode(), err.decode())
+
+
+class Session:
+    """An etcdctl that goes on until it is ended: lines in, lines out."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.said: list[str] = []
+
+    async def type(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def hear(self, count: int) -> None:
+        """Wait for so many more lines."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(DEADLINE):
+            for _ in range(count):
+                self.said.append((await self._process.stdout.readline()).decode())
+
+
+@contextlib.asynccontextmanager
+async def session(binary: str, cluster: ClusterProcesses, line: str) -> AsyncIterator[Session]:
+    process = await asyncio.create_subprocess_exec(
+        binary, f"--endpoints={cluster.urls[0]}", *shlex.split(line),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(),
+    )  # fmt: skip
+    try:
+        yield Session(process)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)  # so that it gives back its lock or lease
+            try:
+                async with asyncio.timeout(5):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+        await process.wait()
 
 
 _MASKS = [

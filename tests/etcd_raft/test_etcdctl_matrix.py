@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -313,6 +313,7 @@ SHORT = {
         "--user=ann:pw user list", "--user=root:secret user list", "--user=root:secret auth disable", "get app/1",
     ],
 }  # fmt: skip
+Play = Callable[[str, ClusterProcesses], Awaitable[list[str]]]
 CASES = [(release, name) for release in sorted(RELEASES) for name in SCENARIOS]
 
 
@@ -363,3 +364,73 @@ async def test_etcdctl_says_the_same_to_ours_and_to_etcd(pairs: dict[str, Pair],
         if not same:
             different.append(f"etcdctl {line}\n--- etcd\n{theirs}\n--- ours\n{ours}")
     assert not different, "\n\n".join(different)
+
+
+async def _watching(ctl: str, store: ClusterProcesses) -> list[str]:
+    async with etcdctl.session(ctl, store, "watch -i") as watch:
+        await watch.type("watch w/ --prefix --prev-kv")
+        await watch.type("watch gone --rev=1 -- echo started by a watch")
+        await watch.type("progress")
+        await etcdctl.run(ctl, store, "put gone 1")
+        await watch.hear(4)  # PUT, key, value, and the command's output
+        await etcdctl.run(ctl, store, "put w/1 a")
+        await watch.hear(3)
+        await etcdctl.run(ctl, store, "put w/1 b")
+        await watch.hear(5)
+        await etcdctl.run(ctl, store, "del w/ --prefix")
+        await watch.hear(4)
+        return [line for line in watch.said if not line.startswith("progress notify")]
+
+
+async def _keeping_alive(ctl: str, store: ClusterProcesses) -> list[str]:
+    granted = (await etcdctl.run(ctl, store, "lease grant 2")).out
+    id = granted.split()[1]
+    async with etcdctl.session(ctl, store, f"lease keep-alive {id}") as alive:
+        await alive.hear(3)  # longer than its time
+        revoked = (await etcdctl.run(ctl, store, f"lease revoke {id}")).out
+        await alive.hear(1)
+        return [granted, *alive.said, revoked]
+
+
+async def _electing(ctl: str, store: ClusterProcesses) -> list[str]:
+    async with etcdctl.session(ctl, store, "elect chair ann") as first:
+        await first.hear(2)
+        async with etcdctl.session(ctl, store, "elect -l chair") as listener:
+            await listener.hear(2)
+            return [*first.said, *listener.said]
+
+
+async def _locking(ctl: str, store: ClusterProcesses) -> list[str]:
+    async with etcdctl.session(ctl, store, "lock mutex") as first:
+        await first.hear(1)
+        inside = asyncio.create_task(etcdctl.run(ctl, store, "lock mutex echo the second one is in"))
+        while len((await etcdctl.run(ctl, store, "get mutex --prefix --keys-only")).out.split()) < 2:
+            assert not inside.done()
+    return [*first.said, str(await inside)]
+
+
+async def _mirroring(ctl: str, store: ClusterProcesses) -> list[str]:
+    await etcdctl.run(ctl, store, "put from/1 a")
+    destination = f"make-mirror --prefix from/ --dest-prefix to/ {store.urls[0].removeprefix('http://')}"
+    async with etcdctl.session(ctl, store, destination):
+        await etcdctl.run(ctl, store, "put from/2 b")
+        async with asyncio.timeout(etcdctl.DEADLINE):
+            while (found := (await etcdctl.run(ctl, store, "get to/ --prefix")).out).count("to/") < 2:
+                pass
+    return [found]
+
+
+SESSIONS = [_watching, _keeping_alive, _electing, _locking, _mirroring]
+
+
+@pytest.mark.parametrize("play", SESSIONS, ids=[play.__name__.strip("_") for play in SESSIONS])
+@pytest.mark.parametrize("release", sorted(RELEASES))
+async def test_etcdctl_goes_on_alike_with_ours_and_etcd(pairs: dict[str, Pair], release: str, play: Play) -> None:
+    hex_ids = (r"/[0-9a-f]{12,16}\b", "/LEASE"), (r"lease [0-9a-f]{12,16}\b", "lease ID")
+    stores = [store for store, _ in pairs[release].stores]
+    for store in stores:
+        await store.ready()
+    played = await asyncio.gather(*(play(RELEASES[release], store) for store in stores))
+    ours, theirs = ([etcdctl.masked(text, hex_ids) for text in said] for said in played)
+    assert ours == theirs
+    assert all(ours)
