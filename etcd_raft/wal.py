@@ -42,8 +42,8 @@ _SECTOR = 512
 _METADATA, _HARD_STATE, _ENTRY, _RESET, _MARK = 1, 2, 3, 4, 5
 # How many following frames are looked for behind a bad one before it counts as the last.
 _LOOK_AHEAD = 64
-# A thread hop costs some 0.1 ms: less than a slow disk, more than a fast one.
-_SLOW_SECONDS = 0.001
+# A thread hop costs 0.1 ms, on a busy machine a few: worth it when the loop would stand still for longer.
+_SLOW_SECONDS = 0.004
 
 
 class WALError(Exception):

@@ -185,7 +185,7 @@ class ClientConnection(Connection):
         self._keepalive = keepalive
         self._keepalive_timeout = keepalive_timeout
         self._watchdog: asyncio.TimerHandle | None = None
-        self._pinged = False
+        self._pinged_at: float | None = None
         self._lost_because = ""
 
     @property
@@ -347,24 +347,25 @@ class ClientConnection(Connection):
     def _watch(self) -> None:
         """While there are calls, a server that is silent is pinged, and given up when it does not answer."""
         if self._watchdog is None:
-            self._pinged = False
+            self._pinged_at = None
             self._watchdog = self.loop.call_later(self._keepalive, self._look)
 
     def _look(self) -> None:
         self._watchdog = None
         if self.closed or not self.streams:
             return
-        quiet = self.loop.time() - self.heard
-        if self._pinged and quiet >= self._keepalive_timeout:
+        if self._pinged_at is not None and self.heard < self._pinged_at:
             self._lost_because = "keepalive watchdog timeout"
             self._transport.abort()
             return
+        now = self.loop.time()
+        quiet = now - self.heard
         if quiet >= self._keepalive:
-            self._pinged = True
+            self._pinged_at = now
             self.write(frames.frame(frames.PING, 0, 0, b"still up"))
             self._watchdog = self.loop.call_later(self._keepalive_timeout, self._look)
             return
-        self._pinged = False
+        self._pinged_at = None
         self._watchdog = self.loop.call_later(self._keepalive - quiet, self._look)
 
 
