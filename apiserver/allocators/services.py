@@ -10,7 +10,7 @@ from apimachinery.errors import FieldError
 from apimachinery.resources import Resource
 from apiserver.allocators.addresses import AddressRange, NotInRange
 from apiserver.cacher import ResourceCache
-from apiserver.registry.service import has_cluster_ip, wants_cluster_ip, wants_health_check_port, wants_node_ports
+from apiserver.registry.service_rules import has_cluster_ip, wants_cluster_ip, wants_health_check_port, wants_node_ports
 from apiserver.storage import Codec, Store
 from apiserver.storage.store import Also
 

@@ -3,7 +3,16 @@
 from typing import Any
 
 from apimachinery import names
-from apimachinery.errors import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from apimachinery.errors import (
+    FieldError,
+    Literal,
+    duplicate,
+    forbidden_field,
+    invalid_value,
+    not_supported,
+    quote,
+    required,
+)
 from apimachinery.selectors import validate_label_selector
 
 Object = dict[str, Any]
@@ -167,12 +176,17 @@ def validate_tolerations(tolerations: list[Object], path: str) -> list[FieldErro
         elif operator == "Exists":
             if value:
                 detail = "value must be empty when `operator` is 'Exists'"
-                found.append(invalid_value(f"{where}.operator", value, detail))
+                found.append(invalid_value(f"{where}.operator", _go_toleration(toleration), detail))
         else:
             found.append(not_supported(f"{where}.operator", operator, ("Equal", "Exists")))
         if toleration.get("effect") and toleration["effect"] not in EFFECTS:
             found.append(not_supported(f"{where}.effect", toleration["effect"], EFFECTS))
     return found
+
+
+def _go_toleration(toleration: Object) -> Literal:
+    shown = [f"{f.capitalize()}:{quote(toleration.get(f, ''))}" for f in ("key", "operator", "value", "effect")]
+    return Literal(f"core.Toleration{{{', '.join(shown)}, TolerationSeconds:(*int64)(nil)}}")
 
 
 def validate_taints(taints: list[Object], path: str) -> list[FieldError]:

@@ -1,68 +1,25 @@
-"""Services: defaults, rules, what an update keeps of what was allocated, and the row that kubectl prints.
+"""Services: defaults, what an update keeps of what was allocated, and the row that kubectl prints.
 
-Addresses and node ports are handed out by the API server's allocators; this module only says, as pure functions, what a
-Service wants (``wants_cluster_ip``, ``wants_node_ports``, ``wants_health_check_port``) and keeps on an update what is
-still valid.
+Addresses and node ports are handed out by the API server's allocators; ``service_rules`` says what a Service wants of
+them, and this module keeps on an update what is still valid.
 """
 
-import ipaddress
 from typing import Any
 
 from apimachinery import names
-from apimachinery.errors import (
-    FieldError,
-    Literal,
-    duplicate,
-    forbidden_field,
-    invalid_value,
-    not_supported,
-    quote,
-    required,
-)
+from apimachinery.errors import FieldError
 from apimachinery.table import Column
-from apiserver.registry.containers import PROTOCOLS
-from apiserver.registry.objectmeta import IMMUTABLE, validate_labels
-from apiserver.registry.pod_rules import validate_ip
-from apiserver.registry.probes import port_or_name
+from apiserver.registry import objectmeta, service_rules
+from apiserver.registry.service_rules import (
+    externally_accessible,
+    is_headless,
+    wants_health_check_port,
+    wants_node_ports,
+)
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 from apiserver.registry.templated import labels_cell
 
-_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_KUBELET_PORT = 10250
 _AFFINITY_SECONDS = 10800
-_DAY = 86400
-
-
-# --- what a Service wants ---------------------------------------------------------------------------------------
-
-
-def is_headless(spec: Object) -> bool:
-    return spec.get("clusterIP") == "None" or (spec.get("clusterIPs") or [""])[0] == "None"
-
-
-def wants_cluster_ip(spec: Object) -> bool:
-    """A virtual address: not for an alias, nor for a headless Service."""
-    return spec.get("type") in ("ClusterIP", "NodePort", "LoadBalancer") and not is_headless(spec)
-
-
-def wants_node_ports(spec: Object) -> bool:
-    if spec.get("type") == "NodePort":
-        return True
-    return spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
-
-
-def wants_health_check_port(spec: Object) -> bool:
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-
-
-def has_cluster_ip(spec: Object) -> bool:
-    return bool(spec.get("clusterIP")) and spec["clusterIP"] != "None"
-
-
-def externally_accessible(spec: Object) -> bool:
-    return spec.get("type") in ("LoadBalancer", "NodePort") or (
-        spec.get("type") == "ClusterIP" and bool(spec.get("externalIPs"))
-    )
 
 
 # --- strategy ---------------------------------------------------------------------------------------------------
@@ -134,13 +91,18 @@ class ServiceStrategy(Strategy):
         _normalize_cluster_ips(spec, before)
         _drop_type_dependent(spec, before)
         _keep_allocated(spec, before)
+        _release_second_stack(spec, before)
         default_families(spec, before)
 
     def rules(self, obj: Object) -> list[FieldError]:
-        return validate_service(obj["spec"])
+        return service_rules.validate_service(obj)
 
-    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
-        return _cluster_ip_is_kept(new["spec"], old["spec"])
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        found = objectmeta.validate_update(new["metadata"], old["metadata"])
+        return found + service_rules.validate_update(new["spec"], old["spec"]) + self.rules(new)
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return service_rules.validate_balancer(new["status"].get("loadBalancer") or {}, new["spec"])
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         spec = obj.get("spec") or {}
@@ -248,6 +210,15 @@ def _keep_allocated(spec: Object, before: Object) -> None:
         spec["healthCheckNodePort"] = before["healthCheckNodePort"]
 
 
+def _release_second_stack(spec: Object, before: Object) -> None:
+    """Asking for a single stack is enough to give up the second address and family."""
+    if spec.get("ipFamilyPolicy") != "SingleStack" or before.get("ipFamilyPolicy") in (None, "SingleStack"):
+        return
+    for field in ("clusterIPs", "ipFamilies"):
+        if spec.get(field) == before.get(field) and spec.get(field):
+            spec[field] = spec[field][:1]
+
+
 def _keep_node_ports(spec: Object, before: Object) -> None:
     had = {(p.get("protocol"), p.get("port")): p.get("nodePort") for p in before.get("ports") or ()}
     used = _node_ports(spec)
@@ -256,212 +227,6 @@ def _keep_node_ports(spec: Object, before: Object) -> None:
         if not port.get("nodePort") and number and number not in used:
             port["nodePort"] = number
             used.add(number)
-
-
-# --- rules ------------------------------------------------------------------------------------------------------
-
-
-def validate_service(spec: Object) -> list[FieldError]:
-    kind, ports = spec.get("type", ""), spec.get("ports") or []
-    found: list[FieldError] = []
-    if not ports and not is_headless(spec) and kind != "ExternalName":
-        found.append(required("spec.ports"))
-    found += _type_rules(kind, spec, ports)
-    found += _ports_rules(kind, ports)
-    found += validate_labels(spec.get("selector") or {}, "spec.selector")
-    found += _affinity(spec)
-    for i, address in enumerate(spec.get("externalIPs") or ()):
-        found += _external_address(address, f"spec.externalIPs[{i}]")
-    if kind not in _TYPES:
-        found.append(not_supported("spec.type", kind, _TYPES) if kind else required("spec.type"))
-    found += _addresses(kind, spec)
-    found += _traffic_policies(kind, spec)
-    return found
-
-
-def _type_rules(kind: str, spec: Object, ports: list[Object]) -> list[FieldError]:
-    found: list[FieldError] = []
-    if kind == "LoadBalancer":
-        for i, port in enumerate(ports):
-            if port.get("port") == _KUBELET_PORT:
-                detail = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
-                found.append(invalid_value(f"spec.ports[{i}]", _KUBELET_PORT, detail))
-    if kind in ("LoadBalancer", "NodePort") and is_headless(spec):
-        found.append(invalid_value("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services"))
-    if kind == "ExternalName":
-        if spec.get("clusterIPs") or spec.get("clusterIP"):
-            found.append(forbidden_field("spec.clusterIPs", "may not be set for ExternalName services"))
-        alias = spec.get("externalName", "").removesuffix(".")
-        if not alias:
-            found.append(required("spec.externalName"))
-        found += [invalid_value("spec.externalName", alias, p) for p in names.dns1123_subdomain(alias) if alias]
-    return found
-
-
-def _ports_rules(kind: str, ports: list[Object]) -> list[FieldError]:
-    found: list[FieldError] = []
-    named: set[str] = set()
-    seen: set[tuple[str, int]] = set()
-    node_ports: set[tuple[str, int]] = set()
-    for i, port in enumerate(ports):
-        where, protocol = f"spec.ports[{i}]", port.get("protocol", "")
-        found += _port(port, len(ports) > 1, named, where)
-        if kind == "ClusterIP" and port.get("nodePort"):
-            found.append(forbidden_field(f"{where}.nodePort", "may not be used when `type` is 'ClusterIP'"))
-        if port.get("nodePort"):
-            pair = (protocol, port["nodePort"])
-            if pair in node_ports:
-                found.append(duplicate(f"{where}.nodePort", port["nodePort"]))
-            node_ports.add(pair)
-        if (protocol, port.get("port", 0)) in seen:
-            found.append(duplicate(where, _go_port(protocol, port.get("port", 0))))
-        seen.add((protocol, port.get("port", 0)))
-    return found
-
-
-def _go_port(protocol: str, number: int) -> Literal:
-    return Literal(
-        f'core.ServicePort{{Name:"", Protocol:{quote(protocol)}, AppProtocol:(*string)(nil), Port:{number}, '
-        'TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:""}, NodePort:0}'
-    )
-
-
-def _port(port: Object, needs_name: bool, named: set[str], path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    name, number, protocol = port.get("name", ""), port.get("port", 0), port.get("protocol", "")
-    if not name:
-        if needs_name:
-            found.append(required(f"{path}.name"))
-    else:
-        found += [invalid_value(f"{path}.name", name, p) for p in names.dns1123_label(name)]
-        if name in named:
-            found.append(duplicate(f"{path}.name", name))
-        named.add(name)
-    found += [invalid_value(f"{path}.port", number, p) for p in names.port_number(number)]
-    if not protocol:
-        found.append(required(f"{path}.protocol"))
-    elif protocol not in PROTOCOLS:
-        found.append(not_supported(f"{path}.protocol", protocol, PROTOCOLS))
-    found += port_or_name(port.get("targetPort", 0), f"{path}.targetPort")
-    if port.get("appProtocol"):
-        found += [
-            invalid_value(f"{path}.appProtocol", port["appProtocol"], p)
-            for p in names.qualified_name(port["appProtocol"])
-        ]
-    return found
-
-
-def _affinity(spec: Object) -> list[FieldError]:
-    affinity = spec.get("sessionAffinity", "")
-    if not affinity:
-        return [required("spec.sessionAffinity")]
-    if affinity not in ("ClientIP", "None"):
-        return [not_supported("spec.sessionAffinity", affinity, ("ClientIP", "None"))]
-    if affinity == "None":
-        return []
-    seconds = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
-    path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
-    if seconds is None:
-        return [required(path, "when session affinity type is ClientIP")]
-    detail = f"must be greater than 0 and less than {_DAY}"
-    return [] if 0 < seconds <= _DAY else [invalid_value(path, seconds, detail)]
-
-
-def _external_address(address: str, path: str) -> list[FieldError]:
-    found = validate_ip(address, path)
-    if found:
-        return found
-    ip = ipaddress.ip_address(address)
-    if ip.is_unspecified:
-        found.append(invalid_value(path, address, f"may not be unspecified ({address})"))
-    if ip.is_loopback:
-        found.append(invalid_value(path, address, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
-    if ip.is_link_local:
-        found.append(invalid_value(path, address, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
-    return found
-
-
-def _addresses(kind: str, spec: Object) -> list[FieldError]:
-    if kind == "ExternalName":
-        return []
-    single, many = spec.get("clusterIP", ""), spec.get("clusterIPs") or []
-    found: list[FieldError] = []
-    if not single and many:
-        found.append(
-            required("spec.clusterIP", "must be set when clusterIPs is set") if many[0] else required("spec.clusterIP")
-        )
-    elif single and many and many[0] != single:
-        found.append(invalid_value("spec.clusterIPs", many, "first value must match `clusterIP`"))
-    for i, address in enumerate(many):
-        if address == "None":
-            if len(many) > 1:
-                found.append(invalid_value("spec.clusterIPs", many, "'None' must be the first and only value"))
-        else:
-            found += validate_ip(address, f"spec.clusterIPs[{i}]")
-    policy = spec.get("ipFamilyPolicy")
-    policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
-    if policy is not None and policy not in policies:
-        found.append(not_supported("spec.ipFamilyPolicy", policy, policies))
-    for i, family in enumerate(spec.get("ipFamilies") or ()):
-        if family not in ("IPv4", "IPv6"):
-            found.append(not_supported(f"spec.ipFamilies[{i}]", family, ("IPv4", "IPv6")))
-    return found
-
-
-def _traffic_policies(kind: str, spec: Object) -> list[FieldError]:
-    found: list[FieldError] = []
-    policy = spec.get("externalTrafficPolicy", "")
-    if externally_accessible(spec):
-        if not policy:
-            found.append(required("spec.externalTrafficPolicy"))
-        elif policy not in ("Cluster", "Local"):
-            found.append(not_supported("spec.externalTrafficPolicy", policy, ("Cluster", "Local")))
-    elif policy:
-        detail = "may only be set for externally-accessible services"
-        found.append(invalid_value("spec.externalTrafficPolicy", policy, detail))
-    inner = spec.get("internalTrafficPolicy")
-    if inner is not None and inner not in ("Cluster", "Local"):
-        found.append(not_supported("spec.internalTrafficPolicy", inner, ("Cluster", "Local")))
-    if spec.get("healthCheckNodePort") and not wants_health_check_port(spec):
-        detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        found.append(invalid_value("spec.healthCheckNodePort", spec["healthCheckNodePort"], detail))
-    if kind != "LoadBalancer":
-        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
-            if field in spec:
-                found.append(forbidden_field(f"spec.{field}", "may only be used when `type` is 'LoadBalancer'"))
-    for i, source in enumerate(spec.get("loadBalancerSourceRanges") or ()):
-        found += _source_range(source.strip(), f"spec.loadBalancerSourceRanges[{i}]")
-    return found
-
-
-def _source_range(source: str, path: str) -> list[FieldError]:
-    try:
-        ipaddress.ip_interface(source)
-        valid = "/" in source
-    except ValueError:
-        valid = False
-    detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-    return [] if valid else [invalid_value(path, source, detail)]
-
-
-def _cluster_ip_is_kept(spec: Object, before: Object) -> list[FieldError]:
-    """A primary address is for life, except through ExternalName."""
-    if "ExternalName" in (spec.get("type"), before.get("type")):
-        return []
-    had, many = before.get("clusterIPs") or [], spec.get("clusterIPs") or []
-    if not had:
-        return []
-    if not many:
-        return [invalid_value("spec.clusterIPs[0]", Literal("[]string(nil)"), "primary clusterIP can not be unset")]
-    found: list[FieldError] = []
-    if many[0] != had[0]:
-        found.append(invalid_value("spec.clusterIPs[0]", many, "may not change once set"))
-    families, had_families = spec.get("ipFamilies") or [], before.get("ipFamilies") or []
-    if families and had_families and families[0] != had_families[0]:
-        found.append(invalid_value("spec.ipFamilies[0]", families, "may not change once set"))
-    if spec.get("type") == before.get("type") == "LoadBalancer" and not _same(spec, before, "loadBalancerClass"):
-        found.append(invalid_value("spec.loadBalancerClass", spec.get("loadBalancerClass"), IMMUTABLE))
-    return found
 
 
 # --- printing ---------------------------------------------------------------------------------------------------

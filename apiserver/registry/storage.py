@@ -309,7 +309,7 @@ class VolumeStrategy(Strategy):
         if not capacity:
             found.append(required("spec.capacity"))
         if set(capacity) != {"storage"}:
-            found.append(not_supported("spec.capacity", capacity, ("storage",)))
+            found.append(not_supported("spec.capacity", capacity or Literal("core.ResourceList{}"), ("storage",)))
         for name, amount in capacity.items():
             if quantity.parse(amount).sign <= 0:
                 found.append(invalid_value(f"spec.capacity[{name}]", amount, "must be greater than zero"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from apiserver.registry.service import wants_cluster_ip, wants_health_check_port, wants_node_ports
+from apiserver.registry.service_rules import wants_cluster_ip, wants_health_check_port, wants_node_ports
 from tests.apiserver.registry.made import create, refusals, row, service, update, update_refusals
 
 
