@@ -7,6 +7,8 @@ from apimachinery.selectors import parse_fields
 from apiserver.authentication.user import User
 from apiserver.request import Request
 
+#: On a collection these are nothing that is served, but who may not do them learns no more than that.
+_WRITES = {"PUT": "update", "PATCH": "patch"}
 _COLLECTION = frozenset(("list", "watch", "deletecollection"))
 
 
@@ -38,7 +40,7 @@ def action_of(request: Request) -> Action:
     info = request.info
     if not info.is_resource:
         return Action(info.verb, path=info.path)
-    verb, name, selector = info.verb, info.name, ""
+    verb, name, selector = info.verb or _WRITES.get(request.method, ""), info.name, ""
     if verb in _COLLECTION and b"fieldSelector" in request.scope["query_string"]:
         selector = request.query.get("fieldSelector", "")
     action = Action(verb, info.group, info.plural, info.subresource, info.namespace, name, field_selector=selector)

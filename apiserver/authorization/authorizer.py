@@ -69,7 +69,7 @@ class Authorizer:
         """Raises 401 for a request without credentials that would need some, 403 for one that is not allowed."""
         user, info = request.user, request.info
         if user.name == ANONYMOUS:
-            if info.path in _PUBLIC or info.path.startswith(("/healthz/", "/livez/", "/readyz/")):
+            if info.path in _PUBLIC and info.verb == "get":
                 return
             if self.rbac.allows(user, actions.action_of(request)):
                 return

@@ -15,6 +15,10 @@ async def test_nobody_gets_in_without_credentials_except_to_health_and_version(s
             assert response.status_code == 401, path
             assert response.json()["reason"] == "Unauthorized"
         assert (await client.post("/api/v1/namespaces", json={})).status_code == 401
+        assert (await client.post("/version")).status_code == 401
+        assert (await client.get("/readyz/etcd")).status_code == 401, (
+            "what a check says is for those who run the cluster"
+        )
 
 
 async def test_a_wrong_token_is_unauthorized_even_for_health(server: ApiServer) -> None:

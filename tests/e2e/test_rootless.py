@@ -31,6 +31,8 @@ def test_a_plain_user_gets_a_cluster_and_a_page(plain: Running) -> None:
     assert found, said
     with urllib.request.urlopen(found[1], timeout=10) as page:
         assert b"Hello from hello-" in page.read()
+    through_the_api = plain.kubectl("get", "--raw", "/api/v1/namespaces/default/services/hello/proxy/")
+    assert "Hello from hello-" in through_the_api
     assert plain.get("nodes")["items"][0]["metadata"]["name"] == "node-1"
     assert "its data are kept" in plain.down().stdout
     assert "resuming" in plain.up().stdout

@@ -271,6 +271,35 @@ async def test_nobody_sees_more_than_health_and_version(enforcing: ApiServer) ->
     assert answer.status_code in (401, 403)
 
 
+async def test_what_is_not_there_is_forbidden_first_and_not_found_then(enforcing: ApiServer) -> None:
+    plain, admin = Caller(enforcing, "plain-token"), Caller(enforcing)
+    for method, path, text in (
+        ("GET", "/nowhere", 'forbidden: User "plain" cannot get path "/nowhere"'),
+        ("POST", "/version", 'forbidden: User "plain" cannot post path "/version"'),
+        (
+            "GET",
+            "/api/v1/foos",
+            'foos is forbidden: User "plain" cannot list resource "foos" in API group "" at the cluster scope',
+        ),
+        (
+            "GET",
+            "/apis/x.io/v1/namespaces/ns/foos/f/bar",
+            'foos.x.io "f" is forbidden: User "plain" cannot get resource "foos/bar" in API group "x.io" in the namespace "ns"',
+        ),
+        (
+            "PUT",
+            "/api/v1/pods",
+            'pods is forbidden: User "plain" cannot update resource "pods" in API group "" at the cluster scope',
+        ),
+    ):
+        refused = await plain(method, path)
+        assert (refused.status_code, refused.json()["message"]) == (403, text)
+        if method == "GET":
+            missing = await admin(method, path)
+            assert (missing.status_code, missing.text) == (404, "404 page not found\n")
+            assert missing.headers["content-type"] == "text/plain; charset=utf-8"
+
+
 async def test_everybody_with_a_credential_discovers_but_reads_nothing(enforcing: ApiServer) -> None:
     plain = Caller(enforcing, token="plain-token")
     for path in ("/api", "/apis", "/openapi/v3", "/version"):
