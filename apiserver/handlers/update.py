@@ -9,7 +9,7 @@ from apiserver.admission import Attributes, Chain
 from apiserver.handlers import commit, decode
 from apiserver.handlers.create import create_object, dedup_owner_references, place, written
 from apiserver.handlers.decode import Options
-from apiserver.handlers.endpoint import Endpoint, copy_of
+from apiserver.handlers.endpoint import Endpoint
 from apiserver.negotiation import negotiate
 from apiserver.request import Request
 from apiserver.response import Response
@@ -33,18 +33,21 @@ async def update(
     info = request.info
     negotiate(request.header(b"accept"), collection=False)
     options = decode.options(request)
-    obj = endpoint.to_stored(await decode.read(request, endpoint.resource, options.validation))
-    obj.setdefault("metadata", {})
-    place(obj, endpoint, info.namespace)
-    check_name(obj, info.name)
-    dedup_owner_references(request, obj)
-    owners = obj["metadata"].pop("managedFields", None)  # never changed in place, so every attempt may share them
     key = endpoint.key(info.namespace, info.name)
 
+    async def read() -> Object:
+        obj = endpoint.to_stored(await decode.read(request, endpoint.resource, options.validation))
+        place(obj, endpoint, info.namespace)
+        check_name(obj, info.name)
+        dedup_owner_references(request, obj)
+        return obj
+
+    sent: Object | None = await read()
+
     async def modify(current: Object) -> Object:
-        new = copy_of(obj)
-        if owners is not None:
-            new["metadata"]["managedFields"] = owners
+        nonlocal sent
+        # An attempt that has to be made again reads the body anew, which is rarer than a copy for every one is dear.
+        new, sent = sent or await read(), None
         check_uid(endpoint, new, current)
         return await admitted_update(request, endpoint, chain, new, current, prepare, options)
 
@@ -53,12 +56,11 @@ async def update(
     except StatusError as error:
         if error.code != 404 or check_create is None or not endpoint.strategy.allow_create_on_update:
             raise
-        if obj["metadata"].get("uid") or obj["metadata"].get("resourceVersion"):
+        new = sent or await read()
+        if new["metadata"].get("uid") or new["metadata"].get("resourceVersion"):
             raise
         check_create(request)
-        if owners is not None:
-            obj["metadata"]["managedFields"] = owners
-        created = await create_object(request, endpoint, chain, obj, options, lease=lease)
+        created = await create_object(request, endpoint, chain, new, options, lease=lease)
         return written(request, endpoint, created, 201)
     return written(request, endpoint, updated)
 
