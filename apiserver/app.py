@@ -4,20 +4,23 @@ Everything that goes wrong becomes a ``Status`` here, and only here: a ``StatusE
 logged with its traceback and answered with 500.
 """
 
+import asyncio
 import logging
 import time
 from typing import Any
 
-from apimachinery.errors import StatusError, internal, too_many_requests
+from apimachinery.errors import StatusError, bad_request, internal, quote, timeout, too_many_requests
 from apiserver.authentication.user import MASTERS_GROUP
 from apiserver.authorization import impersonation
 from apiserver.context import Context
 from apiserver.handlers.machine import Machine
 from apiserver.request import Receive, Request, RequestInfo, Scope, Send
 from apiserver.response import Response, Stream, error_response
+from componentbase.flags import duration
 
 log = logging.getLogger(__name__)
 _HEALTH = ("/healthz", "/livez", "/readyz")
+_LONG_RUNNING = ("attach", "exec", "log", "portforward", "proxy")
 
 
 class App:
@@ -62,7 +65,7 @@ class App:
                 info.verb = "watch"
             context.authorizer.check(request)
             if info.is_resource:
-                return await self._machine.serve(request)
+                return await self._serve(request)
             if info.path.startswith(_HEALTH):
                 return await context.health.answer(request)
             await self._front_app()(request.scope, request.receive, request.send)
@@ -72,6 +75,32 @@ class App:
         except Exception:
             log.exception("%s %s", request.method, info.path)
             return error_response(internal("the server hit a bug; its log says more"))
+
+    async def _serve(self, request: Request) -> Response | Stream | None:
+        """Within the time that a request has, unless it is one of those that take as long as they take."""
+        info = request.info
+        if info.verb == "watch" or info.subresource in _LONG_RUNNING:
+            return await self._machine.serve(request)
+        deadline = asyncio.timeout(self._seconds(request))
+        try:
+            async with deadline:
+                return await self._machine.serve(request)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise timeout("request did not complete within requested timeout - context deadline exceeded") from None
+
+    def _seconds(self, request: Request) -> float:
+        """What the client asks for, at most ours."""
+        limit, asked = self._context.options.request_timeout, request.query.get("timeout")
+        if not asked:
+            return limit
+        try:
+            seconds = duration(asked)
+        except ValueError:
+            why = f"time: invalid duration {quote(asked)}"
+            raise bad_request(f"invalid timeout specified in the request URL - {why}") from None
+        return seconds if 0 < seconds < limit else limit
 
     def _admit(self, request: Request, kind: str) -> None:
         """Turns away what is too much at once; those who repair a cluster always get in, as upstream has it."""

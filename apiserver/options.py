@@ -42,6 +42,7 @@ class Options:
     disabled_admission_plugins: tuple[str, ...]
     admission_control_config_file: str
     event_ttl: float
+    request_timeout: float
     verbosity: int
 
 
@@ -61,12 +62,16 @@ def parse(argv: list[str] | None) -> Options:
     flags.flag("client-ca-file", help="CA of client certificates", required=True)
     flags.flag("service-cluster-ip-range", "10.96.0.0/16", help="CIDR of the ClusterIPs")
     flags.flag("service-node-port-range", "30000-32767", help="ports for NodePort services")
-    flags.add_argument("--service-account-issuer", action="append", help="iss of the tokens; several: the first one signs")
+    flags.add_argument(
+        "--service-account-issuer", action="append", help="iss of the tokens; several: the first one signs"
+    )
     flags.add_argument("--service-account-key-file", action="append", default=[], help="keys that verify tokens")
     flags.flag("service-account-signing-key-file", help="key that signs tokens")
     flags.flag("service-account-jwks-uri", help="where the discovery document says that the public keys are")
     flags.boolean("service-account-extend-token-expiration", True, "let pods' tokens live on when they are not renewed")
-    flags.duration("service-account-max-token-expiration", "0", help="the longest life of a token that may be asked for")
+    flags.duration(
+        "service-account-max-token-expiration", "0", help="the longest life of a token that may be asked for"
+    )
     flags.flag("api-audiences", help="comma-separated: audiences of tokens for this server (default: the issuers)")
     flags.flag("token-auth-file", help='CSV of token,user,uid,"groups"')
     flags.flag("authorization-mode", "AlwaysAllow", help="comma-separated: AlwaysAllow, AlwaysDeny, Node, RBAC")
@@ -80,6 +85,7 @@ def parse(argv: list[str] | None) -> Options:
     )
     flags.flag("disable-admission-plugins", help="comma-separated names of plugins to leave out")
     flags.flag("admission-control-config-file", help="YAML file with an AdmissionConfiguration")
+    flags.duration("request-timeout", "1m", help="how long a request may take that is no watch and the like")
     flags.duration("event-ttl", "1h", help="how long events are kept")
     flags.add_argument("-v", type=int, default=0, dest="verbosity", help="log verbosity")
     given = flags.parse_args(argv)
@@ -118,6 +124,7 @@ def parse(argv: list[str] | None) -> Options:
         disabled_admission_plugins=tuple(filter(None, given.disable_admission_plugins.split(","))),
         admission_control_config_file=given.admission_control_config_file,
         event_ttl=given.event_ttl,
+        request_timeout=given.request_timeout,
         verbosity=given.verbosity,
     )
 

@@ -16,6 +16,8 @@ from apiserver.cacher.entry import Attributes, Change, Entry
 #: What may wait for one client. Bytes are shared between watchers, so this bounds delay more than memory.
 MAX_WAITING_BYTES = 16 << 20
 MAX_WAITING_EVENTS = 20_000
+#: What is written at once is no longer shared: a client that then takes nothing keeps this much, and little more.
+WRITE_BYTES = 256 * 1024
 #: How long watchers are written to before the loop turns to others, and for how long before others get an equal share.
 _SLICE_SECONDS, _BURST_SECONDS = 0.002, 0.02
 
@@ -182,12 +184,25 @@ class Watcher:
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits; called by the outbox, and when the client takes data again."""
+        """Write what waits as far as the client takes it; called by the outbox, and when the client has caught up."""
         self._queued = False
-        if self._out and self._push is not None:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            if self._push(data):
-                self._out, self._bytes = [], 0
+        while self._out and self._push is not None:
+            count, size = len(self._out), self._bytes
+            if size > WRITE_BYTES:
+                count, size = self._part()
+            if not self._push(self._out[0] if count == 1 else b"".join(self._out[:count])):
+                return
+            del self._out[:count]
+            self._bytes -= size
+
+    def _part(self) -> tuple[int, int]:
+        """How many events fill one write, and their size."""
+        size = 0
+        for count, data in enumerate(self._out, 1):
+            size += len(data)
+            if size >= WRITE_BYTES:
+                return count, size
+        return len(self._out), size
 
     async def ended(self, timeout: float) -> bool:
         """Wait until the watcher is closed, at most ``timeout`` seconds; whether it is."""

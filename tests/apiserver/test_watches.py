@@ -87,7 +87,7 @@ async def test_a_watch_from_a_version_that_is_yet_to_come_waits_for_it(api: Api,
 
 async def test_initial_events_can_be_declined(api: Api, path: str) -> None:
     await api.create(path, config_map("a"))
-    origins: tuple[dict[str, str], ...] = ({}, {"resourceVersion": "0"})
+    origins: tuple[dict[str, Any], ...] = ({}, {"resourceVersion": "0"})
     for since in origins:
         query: dict[str, Any] = {
             "sendInitialEvents": "false",
