@@ -4,6 +4,7 @@ and tokens that it hands out are good.
 
 import base64
 import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -124,6 +125,23 @@ async def test_an_approved_certificate_opens_the_api(enforcing: ApiServer, admin
         review = await client.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json={})
         assert review.json()["status"]["userInfo"]["groups"] == ["team", "system:authenticated"]
         assert (await client.get("/api/v1/pods")).status_code == 403
+
+
+@pytest.mark.binary("kubectl")
+async def test_kubectl_approves_and_denies(enforcing: ApiServer, admin: Client, tmp_path: Path) -> None:
+    def kubectl(*arguments: str) -> str:
+        command = ["kubectl", "--kubeconfig", str(enforcing.kubeconfig), f"--cache-dir={tmp_path}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    requests = admin.resource(CSR, "certificatesigningrequests")
+    for name in ("good", "bad"):
+        await requests.create(request(name, asked(name), CLIENT, "client auth"))
+    assert kubectl("certificate", "approve", "good").endswith("/good approved\n")
+    assert kubectl("certificate", "deny", "bad").endswith("/bad denied\n")
+    assert b"BEGIN CERTIFICATE" in await signed(admin, "good")
+    shown = kubectl("get", "csr").splitlines()
+    assert any(line.startswith("good ") and line.endswith("Approved,Issued") for line in shown), shown
+    assert any(line.startswith("bad ") and line.endswith("Denied") for line in shown), shown
 
 
 async def test_what_a_signer_does_not_grant_fails_with_the_reason(admin: Client) -> None:
