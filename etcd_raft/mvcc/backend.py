@@ -39,9 +39,13 @@ class Backend:
             str(self.path), map_size=self._map_size, subdir=False, max_dbs=len(_NAMES), metasync=True, sync=True,
             readahead=False, meminit=False, lock=True, max_readers=16,
         )  # fmt: skip
-        self.txn: Any = self.env.begin(write=True)
+        self._begin()
         self.log, self.index, self.lease, self.meta = (self.env.open_db(name, txn=self.txn) for name in _NAMES)
+
+    def _begin(self) -> None:
         self.dirty = 0  # bytes written since the last commit, roughly
+        self._size = int(self.env.info()["last_pgno"] + 1) * _PAGE  # asked for with every write
+        self.txn: Any = self.env.begin(write=True)
 
     def commit(self) -> None:
         """Make everything so far durable. Raises ``lmdb.Error`` when the disk does not take it: then the member stops."""
@@ -77,7 +81,7 @@ class Backend:
 
     def size(self) -> int:
         """Bytes of the file that are allocated, as of the last commit."""
-        return int(self.env.info()["last_pgno"] + 1) * _PAGE
+        return self._size
 
     def size_in_use(self) -> int:
         """Bytes in pages that hold something; the rest of ``size`` is free for what comes."""

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 def varint(number: int) -> bytes:
     if 0 <= number < 0x80:
         return bytes((number,))
+    if 0 < number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     number &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while number > 0x7F:

@@ -77,15 +77,15 @@ class RawNode:
         """Stand for election now, without waiting for a timeout."""
         self.raft.step(Message(MessageType.HUP, sender=self.raft.id))
 
-    def propose(self, data: bytes) -> None:
-        """Raises ``ProposalDropped`` when it surely will not happen; no exception does not mean that it will."""
-        self._propose(Entry(0, 0, data))
+    def propose(self, *data: bytes) -> None:
+        """Raises ``ProposalDropped`` when it surely will not happen (none of them); no exception does not mean that it will."""
+        self._propose(*(Entry(0, 0, one) for one in data))
 
     def propose_conf_change(self, change: ConfChange) -> None:
         self._propose(Entry(0, 0, encode_conf_change(change), EntryType.CONF_CHANGE))
 
-    def _propose(self, entry: Entry) -> None:
-        self.raft.step(Message(MessageType.PROPOSE, sender=self.raft.id, entries=[entry]))
+    def _propose(self, *entries: Entry) -> None:
+        self.raft.step(Message(MessageType.PROPOSE, sender=self.raft.id, entries=list(entries)))
 
     def read_index(self, context: bytes) -> None:
         """Ask from which applied index on a read is linearizable; the answer is a ``ReadState`` with this context."""

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _COMMIT_SECONDS = 5.0
 _COMMIT_BYTES = 8 << 20
 _MAX_PENDING = 10_000
+_BATCH_BYTES = 1 << 20
 _READ_RETRY_SECONDS = 0.5
 
 
@@ -76,6 +77,7 @@ class Node:
         self._tick_due = False
         self._ids = itertools.count(((self.id & 0xFFFF) << 48) | ((int(time.time() * 1000) & 0xFFFFFFFFFF) << 8))
         self._waiters: dict[int, Waiter] = {}
+        self._batch: list[tuple[int, bytes]] = []  # to be proposed in the next round: id and request
         self._reads = ReadBatches(self)
         self._leader_known = asyncio.Event()
         self._last_leader = 0
@@ -160,7 +162,10 @@ class Node:
                 self.checkpoint()
 
     async def _rounds(self) -> None:
-        while self.raw.has_ready():
+        while self._batch or self.raw.has_ready():
+            if self._batch:
+                self._propose_batch()
+                continue
             await self._round(self.raw.ready())
         self._after_rounds()
 
@@ -288,38 +293,81 @@ class Node:
         """Have a request agreed on and applied; raises ``StoreError`` when it is refused, or what became of it is unknown."""
         if len(self._waiters) >= _MAX_PENDING:
             raise errors.TOO_MANY_REQUESTS
-        request.id = next(self._ids)
+        request.id = id = next(self._ids)
         data = request.SerializeToString()
         if len(data) > self.max_request_bytes:
             raise errors.REQUEST_TOO_LARGE
-        return await self._submit(request.id, lambda: self.raw.propose(data))
+        self._check_running()
+        deadline = asyncio.get_running_loop().time() + self.request_seconds
+        self._batch.append((id, data))
+        try:
+            return await self._outcome(id, deadline)
+        except ProposalDropped:
+            return await self._submit(id, lambda: self.raw.propose(data), deadline)
 
     async def propose_conf_change(self, change: ConfChange, context: Any) -> Result:
         context.id = next(self._ids)
         change.context = context.SerializeToString()
-        return await self._submit(context.id, lambda: self.raw.propose_conf_change(change))
+        deadline = asyncio.get_running_loop().time() + self.request_seconds
+        return await self._submit(context.id, lambda: self.raw.propose_conf_change(change), deadline)
 
-    async def _submit(self, id: int, propose: Callable[[], None]) -> Result:
-        loop = asyncio.get_running_loop()
-        waiter = self._waiters[id] = Waiter(loop.create_future(), loop.time() + self.request_seconds)
+    async def _outcome(self, id: int, deadline: float) -> Result:
+        """Wait for what becomes of a proposal; ``ProposalDropped`` when it surely was not made."""
+        waiter = self._waiters[id] = Waiter(asyncio.get_running_loop().create_future(), deadline)
+        self._wake.set()
         try:
-            if not self._proposed(propose):
-                await self._propose_when_possible(propose)
-            self._wake.set()
             result = await waiter.future
         except TimeoutError:
-            self.proposals_failed += 1
-            raise errors.TIMEOUT if self.leader else errors.TIMEOUT_LEADER_FAILED from None
+            raise self._timed_out() from None
         finally:
             self._waiters.pop(id, None)
         if result.error is not None:
             raise result.error
         return result
 
+    def _propose_batch(self) -> None:
+        """Make one proposal of all that have come since the last round: one append to each follower, one answer of each."""
+        batch = [(id, data) for id, data in self._batch if id in self._waiters]  # the others have been given up
+        self._batch.clear()
+        while batch:
+            count, size = 0, 0
+            while count < len(batch) and (not count or size + len(batch[count][1]) <= _BATCH_BYTES):
+                size += len(batch[count][1])
+                count += 1
+            try:
+                self.raw.propose(*(data for _, data in batch[:count]))
+            except ProposalDropped as dropped:
+                for id, _ in batch[:count]:
+                    self._refuse_dropped(id, dropped)
+            del batch[:count]
+
+    def _refuse_dropped(self, id: int, dropped: ProposalDropped) -> None:
+        future = self._waiters[id].future
+        if future.done():
+            return
+        if str(dropped) == "too much is uncommitted":
+            future.set_result(Result(error=errors.TOO_MANY_REQUESTS()))
+        else:
+            future.set_exception(dropped)
+
+    async def _submit(self, id: int, propose: Callable[[], None], deadline: float) -> Result:
+        """Propose as soon as it is possible: when there is a leader, and nothing is in the way."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self._proposed(propose):
+                    # Do not ask `self.leader`: the core may have lost it since the last round, and waiting for an event that is
+                    # still set would not yield.
+                    if self._leader_known.is_set():
+                        await asyncio.sleep(self.tick_seconds)
+                    else:
+                        await self._leader_known.wait()
+        except TimeoutError:
+            raise self._timed_out() from None
+        return await self._outcome(id, deadline)
+
     def _proposed(self, propose: Callable[[], None]) -> bool:
         """Whether it is on its way; False: surely not, and it may be tried again."""
-        if self.stopped.is_set() or self.failure is not None:
-            raise errors.STOPPED
+        self._check_running()
         try:
             propose()
         except ProposalDropped as dropped:
@@ -328,18 +376,13 @@ class Node:
             return False
         return True
 
-    async def _propose_when_possible(self, propose: Callable[[], None]) -> None:
-        """Wait for a leader, or for the end of what is in the way."""
-        async with asyncio.timeout(self.request_seconds):
-            while True:
-                # Do not ask `self.leader`: the core may have lost it since the last round, and waiting for an event that is
-                # still set would not yield.
-                if self._leader_known.is_set():
-                    await asyncio.sleep(self.tick_seconds)
-                else:
-                    await self._leader_known.wait()
-                if self._proposed(propose):
-                    return
+    def _check_running(self) -> None:
+        if self.stopped.is_set() or self.failure is not None:
+            raise errors.STOPPED
+
+    def _timed_out(self) -> StoreError:
+        self.proposals_failed += 1
+        return errors.TIMEOUT() if self.leader else errors.TIMEOUT_LEADER_FAILED()
 
     def _expire_waiters(self, now: float) -> None:
         """Tell those whose time is over. All have equally long, so the oldest are first; a tick late does not matter."""

@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 from etcd_raft.histogram import Histogram
@@ -27,6 +28,10 @@ _READY_LEARNER = 0.9  # of the leader's log
 _MAX_LEARNERS = 1
 
 
+# Many answers are about one revision: all of a batch of reads, all watchers of a change.
+_header = lru_cache(64)(wire.header)
+
+
 class Services:
     """Shared by all: the member, headers, and how a request is agreed on."""
 
@@ -37,7 +42,7 @@ class Services:
 
     def header(self, revision: int | None = None) -> bytes:
         at = self.state.store.revision if revision is None else revision
-        return wire.header(self.state.membership.cluster_id, self.node.id, at, self.node.term)
+        return _header(self.state.membership.cluster_id, self.node.id, at, self.node.raft.term)
 
     def header_message(self) -> Any:
         return pb.ResponseHeader(
