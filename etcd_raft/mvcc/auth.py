@@ -105,6 +105,8 @@ class AuthStore:
             return
         if not name:
             raise errors.USER_EMPTY
+        if name not in self.users:
+            raise errors.USER_NOT_FOUND
         if not self.is_admin(name):
             raise errors.PERMISSION_DENIED
 

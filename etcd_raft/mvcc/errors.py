@@ -82,10 +82,8 @@ ROLE_EXISTS = _failed("role name already exists")
 ROLE_NOT_FOUND = _failed("role name not found")
 ROLE_EMPTY = _invalid("role name is empty")
 AUTH_FAILED = _invalid("authentication failed, invalid user ID or password")
-# These have no gRPC code in etcd 3.5 and go out as they are.
+# It has no gRPC code in etcd 3.5 and goes out as it is.
 NO_PASSWORD_USER = _plain("auth: authentication failed, password was given for no password user")
-ADMIN_USER_EMPTY = _plain("auth: user name is empty")
-ADMIN_PERMISSION_DENIED = _plain("auth: permission denied")
 PERMISSION_NOT_GIVEN = _invalid("permission not given")
 PERMISSION_DENIED = _kind("PERMISSION_DENIED", "permission denied")
 ROLE_NOT_GRANTED = _failed("role is not granted to the user")

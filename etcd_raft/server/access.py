@@ -131,10 +131,9 @@ def check_permission(member: Any, method: str, request: Any) -> None:
         case _ if method in MAINTENANCE:
             try:
                 auth.require_admin(user)
-            except errors.USER_EMPTY:
-                raise errors.ADMIN_USER_EMPTY from None
-            except errors.PERMISSION_DENIED:
-                raise errors.ADMIN_PERMISSION_DENIED from None
+            except errors.StoreError as error:
+                text = error.text.replace("etcdserver:", "auth:").replace("user name not found", "user not found")
+                raise errors.StoreError(text) from None
         case "Alarm" if request.action != pb.AlarmRequest.GET:
             auth.require_admin(user)
 
@@ -147,4 +146,4 @@ def identify(member: Any, token: str | None, certificate_name: str | None) -> No
     if token:
         current_user.set(auth.user_of(token))
     else:
-        current_user.set(certificate_name if certificate_name and certificate_name in auth.users else "")
+        current_user.set(certificate_name or "")  # who is not known as a user is somebody without rights, not nobody

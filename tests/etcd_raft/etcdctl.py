@@ -126,6 +126,8 @@ _MASKS = [
     (r"0x[0-9a-f]+\??", "POINTER"),
     (r'"caller":"[^"]*"', '"caller":"SOURCE"'),
     (r'"id":\d{15,}', '"id":ID'),
+    # A member's identity comes from its address and the second: the same one again is refused for either, as the second says.
+    (r"(member ID already exist|Peer URLs already exists)", "EXISTS"),
     (r"(?m)^(URL, ID, [\d.]+, SIZE, \w+, \w+, \d+), \d+, \d+,", r"\1, N, N,"),
     (r"(?m)^(\| URL \|.*\| +\d+ )\| +\d+ \| +\d+ \|", r"\1| N | N |"),
     (r"(?m)^(URL, |\| URL \| +)\d{6,}", r"\1HASH"),

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from etcd_raft.client import EtcdClient, EtcdError
-from tests.etcd_raft.processes import ClusterProcesses, answers, eventually
+from tests.etcd_raft import etcdctl
+from tests.etcd_raft.processes import ClusterProcesses, MemberProcess, answers, eventually, free_ports, real_etcd
 
 pytestmark = pytest.mark.binary("etcdctl")
 
@@ -253,3 +254,69 @@ async def _listening(url: str) -> None:
                 return False
 
     await eventually(f"{url} has a leader", serves)
+
+
+async def test_a_member_is_added_promoted_moved_and_removed(tmp_path: Path) -> None:
+    """The same commands to ours and to a real etcd, with members that come up in between."""
+    etcd = real_etcd()
+    if etcd is None:
+        pytest.skip("needs the executable etcd")
+    ctl = etcdctl.binaries()["3.5"]
+
+    async def play(name: str, binary: str | None) -> list[str]:
+        folder = tmp_path / name
+        folder.mkdir()
+        store = ClusterProcesses(folder, 1, ["--log-level=error"], binary)
+        client, peer, later_peer = free_ports(3)
+        joining = MemberProcess(folder, "late", client, peer, [], binary)
+        said: list[str] = []
+
+        async def run(line: str) -> etcdctl.Answer:
+            answer = await etcdctl.run(ctl, store, line)
+            said.append(etcdctl.masked(str(answer)))
+            return answer
+
+        async def until(line: str) -> None:
+            """Repeat a command that is refused until the cluster is ready for it."""
+
+            async def works() -> bool:
+                return (await etcdctl.run(ctl, store, line)).code == 0
+
+            await eventually(line, works)
+
+        store.start()
+        try:
+            await answers(store.members[0])
+            await run("put before 1")
+            added = await run(f"member add late --learner --peer-urls={joining.peer_url}")
+            id = re.findall(r"Member +([0-9a-f]+) added", added.out)[0]
+            await run(f"member promote {id}")
+            cluster = f"{store.initial[0]},late={joining.peer_url}"
+            joining.flags = ["--log-level=error", f"--initial-cluster={cluster}", "--initial-cluster-state=existing"]
+            joining.start()
+            await until(f"member promote {id}")
+            await run(f"member promote {id}")
+            late = ClusterProcesses(folder, 0)
+            late.members = [joining]
+            await answers(joining)
+            said.append((await etcdctl.run(ctl, late, "get before")).out)
+            said.append(str(len((await etcdctl.run(ctl, store, "member list")).out.splitlines())))
+            await until(f"move-leader {id}")
+            store.members.append(joining)
+            await until("endpoint health --cluster")
+            await run("endpoint status -w=fields --cluster")
+            await run(f"member update {id} --peer-urls=http://127.0.0.1:{later_peer}")
+            await run(f"member update {id} --peer-urls={joining.peer_url}")
+            store.members.pop()
+            await until(f"member remove {id}")
+            await until("put after 2")
+            await run(f"member remove {id}")
+            await run("member list")
+            await run("get after")
+        finally:
+            joining.kill()
+            store.close()
+        return said
+
+    ours, theirs = await asyncio.gather(play("ours", None), play("etcd", etcd))
+    assert [sorted(re.split(r"[,\n]", text)) for text in ours] == [sorted(re.split(r"[,\n]", text)) for text in theirs]
