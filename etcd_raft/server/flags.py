@@ -7,7 +7,7 @@ with the values that describe what this store does anyway (``ONLY``): nobody sha
 import argparse
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,11 @@ class FlagError(Exception):
     """A flag that cannot be; the text names it."""
 
 
-def parser() -> argparse.ArgumentParser:
+_OTHERS = NO_EFFECT | set(ONLY)
+
+
+def parser(others: Iterable[str] = ()) -> argparse.ArgumentParser:
+    """``others`` of etcd's flags are known besides those that are honoured: the few that are given, since making all takes a while."""
     p = argparse.ArgumentParser(
         prog="etcd_raft", description="A key-value store that speaks the etcd v3 API.", allow_abbrev=False,
         epilog="Flags may also come from the environment (ETCD_NAME for --name). What etcd has besides these is accepted where it changes "
@@ -131,26 +135,30 @@ def parser() -> argparse.ArgumentParser:
     _switch(p, "--force-new-cluster", default=False)
     _switch(p, "--enable-grpc-gateway", default=True, help="etcd's JSON gateway on the clients' addresses")
     p.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error", "panic", "fatal"))
-    for name in sorted({*NO_EFFECT, *ONLY}):
+    for name in others:
         p.add_argument(f"--{name}", nargs="?", const="true", default=None, help=argparse.SUPPRESS)
     return p
 
 
 def parse(argv: list[str], environment: Mapping[str, str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """The flags, and what should be said about them in the log; raises ``FlagError``. What argparse refuses exits with its usage."""
-    p = parser()
     environment = os.environ if environment is None else environment
     # Go takes one dash for two.
     argv = [re.sub(r"^-([a-z])", r"--\1", argument) for argument in argv]
     notes: list[str] = []
-    path = _given(argv, "--config-file") or environment.get("ETCD_CONFIG_FILE", "")
+    variables = {name: value for name, value in environment.items() if name.startswith("ETCD_") and value}
+    path = _given(argv, "--config-file") or variables.get("ETCD_CONFIG_FILE", "")
     if path:
-        argv = _from_file(Path(path), p)
+        argv, variables = _from_file(Path(path)), {}
         notes.append(f"flags are those of {path} alone")
-    else:
-        defaults, said = _from_environment(environment, p, argv)
-        p.set_defaults(**defaults)
-        notes += said
+    given = {argument[2:].partition("=")[0] for argument in argv if argument.startswith("--")}
+    p = parser(_OTHERS & (given | {variable[5:].lower().replace("_", "-") for variable in variables}))
+    if path:
+        for name in sorted(given - set(_names(p))):
+            raise FlagError(f"--config-file: {path}: {name!r} is not a flag of etcd's that is known here")
+    defaults, said = _from_environment(variables, p, given)
+    p.set_defaults(**defaults)
+    notes += said
     flags = p.parse_args(argv)
     notes += _check_others(flags)
     return flags, notes
@@ -171,26 +179,24 @@ def _names(p: argparse.ArgumentParser) -> dict[str, str]:
 
 
 def _from_environment(
-    environment: Mapping[str, str], p: argparse.ArgumentParser, argv: list[str]
+    variables: Mapping[str, str], p: argparse.ArgumentParser, given: set[str]
 ) -> tuple[dict[str, str], list[str]]:
     names = _names(p)
     known = {f"ETCD_{name.upper().replace('-', '_')}": name for name in names}
     defaults: dict[str, str] = {}
     notes: list[str] = []
-    for variable, value in environment.items():
-        if not variable.startswith("ETCD_") or not value:
-            continue
+    for variable, value in variables.items():
         name = known.get(variable)
         if name is None:
             notes.append(f"unrecognized environment variable {variable}={value}")
-        elif any(argument == f"--{name}" or argument.startswith(f"--{name}=") for argument in argv):
+        elif name in given:
             notes.append(f"recognized environment variable {variable}, but unused: shadowed by the flag --{name}")
         else:
             defaults[names[name]] = value  # argparse converts a default that is text as it converts a flag
     return defaults, notes
 
 
-def _from_file(path: Path, p: argparse.ArgumentParser) -> list[str]:
+def _from_file(path: Path) -> list[str]:
     """The YAML file as a command line."""
     import yaml  # few start with a file, and it takes a while to load
 
@@ -207,11 +213,6 @@ def _from_file(path: Path, p: argparse.ArgumentParser) -> list[str]:
                 argv += _argument(_SECTIONS[key] + _ALLOWED_IN_FILE.get(inner, inner), setting)
         else:
             argv += _argument(str(key), value)
-    known = _names(p)
-    for argument in argv:
-        name = argument[2:].partition("=")[0]
-        if name not in known:
-            raise FlagError(f"--config-file: {path}: {name!r} is not a flag of etcd's that is known here")
     return argv
 
 
@@ -230,11 +231,11 @@ def _argument(name: str, value: Any) -> list[str]:
 def _check_others(flags: argparse.Namespace) -> list[str]:
     notes = []
     for name in sorted(NO_EFFECT):
-        value = getattr(flags, name.replace("-", "_"))
+        value = getattr(flags, name.replace("-", "_"), None)
         if value is not None:
             notes.append(f"--{name}={value} has nothing to act on in this store")
     for name, (allowed, why) in ONLY.items():
-        value = getattr(flags, name.replace("-", "_"))
+        value = getattr(flags, name.replace("-", "_"), None)
         if value is not None and value not in allowed:
             raise FlagError(f"--{name}={value}: {why}")
     for gate in filter(None, flags.feature_gates.split(",")):
