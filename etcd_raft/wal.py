@@ -249,7 +249,10 @@ class WAL:
             raise self._fail("create", error) from error
         self._segments.append((self._number, self._last_index + 1, path))
         self._write(self._head())
-        _sync_folder(self.folder)
+        try:
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise self._fail("create", error) from error
 
     def _preallocate(self) -> None:
         missing = self.segment_bytes - self._offset

@@ -102,6 +102,9 @@ class Backend:
         try:
             self.env.copyfd(fd, compact=True)
             os.fsync(fd)
+        except lmdb.Error as error:
+            # The copy failed (most likely there is no room for it), our own file is as good as before.
+            raise OSError(f"cannot copy the state to {path}: {error}") from error
         finally:
             os.close(fd)
 

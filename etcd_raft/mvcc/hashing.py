@@ -17,15 +17,25 @@ async def hash_keys(store: Store, revision: int) -> int:
     compacted = store.compacted
     value = zlib.crc32(compacted.to_bytes(8, "big", signed=True))
     last_of: dict[bytes, tuple[int, bool, bytes]] = {}
-    for seen, (at, change) in enumerate(store.changes(0, revision + 1)):
-        if at < compacted:
-            last_of[change.key] = (at, change.deleted, change.kv)
-            continue
-        if at == compacted:
-            last_of.pop(change.key, None)
-        value = zlib.crc32(b"\1" if change.deleted else b"\0", zlib.crc32(change.kv, value))
-        if seen % _SLICE == _SLICE - 1:
-            await asyncio.sleep(0)
+    start = last = 0
+    while start <= revision:
+        # A slice at a time and no cursor in between: whoever has the next turn may commit, which ends all cursors.
+        seen, stop = 0, revision + 1
+        for at, change in store.changes(start, revision + 1):
+            if seen >= _SLICE and at > last:
+                stop = at
+                break
+            seen, last = seen + 1, at
+            if at < compacted:
+                last_of[change.key] = (at, change.deleted, change.kv)
+                continue
+            if at == compacted:
+                last_of.pop(change.key, None)
+            value = zlib.crc32(b"\1" if change.deleted else b"\0", zlib.crc32(change.kv, value))
+        start = stop
+        await asyncio.sleep(0)
+        if store.compacted != compacted:
+            return await hash_keys(store, store.check_revision(revision))
     for key in sorted(last_of):
         at, deleted, kv = last_of[key]
         if not deleted:

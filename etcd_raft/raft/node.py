@@ -101,6 +101,9 @@ class RawNode:
         self.raft.step(Message(MessageType.SNAPSHOT_STATUS, sender=member, reject=not delivered))
 
     def apply_conf_change(self, change: ConfChange) -> ConfState:
+        if self.raft.log.pending_snapshot is not None:
+            # A leader's state came while the round with this entry was being synced: its membership is of later than this.
+            return self.raft.conf_state()
         return self.raft.apply_conf_change(change)
 
     # ---- out

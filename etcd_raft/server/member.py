@@ -245,7 +245,8 @@ class Member:
     async def _copy_state(self, path: Path) -> Message:
         """A copy of the state in a file, and what it is a copy of."""
         state, node = self.state, self.node
-        state.commit()
+        with node.touching_the_state():
+            state.commit()
         await asyncio.to_thread(state.backend.copy_to, path)
         copy = await asyncio.to_thread(_about_copy, path)
         return Message(MessageType.SNAPSHOT, snapshot=copy, sender=node.id)

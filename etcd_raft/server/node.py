@@ -5,11 +5,12 @@ a round syncs, the next requests pile up, and share the next sync: that is the g
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -118,6 +119,8 @@ class Node:
             while not self.stopped.is_set():
                 await self._wake.wait()
                 self._wake.clear()
+                if self.failure is not None:
+                    raise self.failure
                 if self._tick_due:
                     self._tick_due = False
                     self._tick()
@@ -242,6 +245,16 @@ class Node:
         self._was_leader = self.is_leader
 
     # ---- the state's file
+
+    @contextlib.contextmanager
+    def touching_the_state(self) -> Iterator[None]:
+        """Around what others than the loop do to the state's file: when that fails, this member stops as if the loop had met it."""
+        try:
+            yield
+        except (WALError, lmdb.Error) as error:
+            self.failure = self.failure or error
+            self._wake.set()
+            raise errors.STOPPED from error
 
     def checkpoint(self) -> None:
         """Make the state durable, and let go of log that it holds."""

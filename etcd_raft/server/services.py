@@ -111,7 +111,8 @@ class KV(Services):
         if request.physical:
             while self.state.store.compacting:
                 await asyncio.sleep(0.005)
-            self.node.checkpoint()
+            with self.node.touching_the_state():
+                self.node.checkpoint()
         return self.answer(result.applied)
 
 
@@ -247,7 +248,8 @@ class Maintenance(Services):
             found = {a for a in self.state.alarms if request.alarm in (0, a[1])}
         else:
             if request.action == pb.AlarmRequest.DEACTIVATE:
-                self.node.checkpoint()  # so that the size is that of now
+                with self.node.touching_the_state():
+                    self.node.checkpoint()  # so that the size is that of now
             found = (await self.agree(Request(alarm=request))).value
         alarms = [pb.AlarmMember(memberID=member, alarm=kind) for member, kind in sorted(found)]  # type: ignore[arg-type]
         return pb.AlarmResponse(header=self.header_message(), alarms=alarms).SerializeToString()
@@ -276,8 +278,9 @@ class Maintenance(Services):
 
     async def defragment(self, request: Any) -> bytes:
         started = time.monotonic()
-        self.node.checkpoint()
-        self.state.backend.defragment()
+        with self.node.touching_the_state():
+            self.node.checkpoint()
+            self.state.backend.defragment()
         self.defrag_times.observe(time.monotonic() - started)
         return b""  # as in etcd 3.5, without even a header
 

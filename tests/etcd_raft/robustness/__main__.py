@@ -1,4 +1,7 @@
-"""``python -m tests.etcd_raft.robustness [--fault NAME ...] [--rounds N] [--repeat N] [--seed N]``: longer than the suite has time for.
+"""Longer than the suite has time for: faults over and over, or one member killed at every point of its writing.
+
+``python -m tests.etcd_raft.robustness [--fault NAME ...] [--rounds N] [--repeat N] [--seed N]``
+``python -m tests.etcd_raft.robustness --crash-points``
 
 Ends with 1 at the first broken promise, and leaves that cluster's folder, logs and all, where it says.
 """
@@ -29,6 +32,21 @@ async def _repeat(folder: Path, chosen: list[Fault], flags: argparse.Namespace) 
     return []
 
 
+async def _crash_points(folder: Path) -> list[str]:
+    from tests.etcd_raft.robustness.crashing import POINTS
+    from tests.etcd_raft.robustness.test_crash_points import FLAGS, crash_at
+
+    with linked(folder, 1, FLAGS) as cluster:
+        await cluster.ready()
+        for point in POINTS:
+            history = await run(cluster, crash_at([point]), calm=0.1)
+            broken = violations(history)
+            print(f"{point}: {len(history.operations)} operations, {len(broken)} broken")
+            if broken:
+                return broken
+    return []
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="robustness")
     names = {fault.__name__: fault for fault in faults.ALL}
@@ -36,9 +54,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--crash-points", action="store_true", help="kill one member at every point of its writing instead"
+    )
     flags = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="robustness-"))
-    broken = asyncio.run(_repeat(folder, [names[name] for name in flags.fault or names], flags))
+    if flags.crash_points:
+        broken = asyncio.run(_crash_points(folder))
+    else:
+        broken = asyncio.run(_repeat(folder, [names[name] for name in flags.fault or names], flags))
     if broken:
         print(f"members' logs and data: {folder}", *broken[:30], sep="\n")
         return 1

@@ -79,9 +79,9 @@ def main() -> int:
     point, left, flag = sys.argv[1], int(sys.argv[2]), Path(os.environ["CRASH_WHEN"])
     store._COMPACT_STEP = 7
     node._COMMIT_BYTES = 4000
-    wal.SEGMENT_BYTES = 1 << 16
-    wal.WAL.create.__func__.__defaults__ = (None, 1 << 16)  # type: ignore[attr-defined]
-    wal.WAL.open.__func__.__defaults__ = (1 << 16,)  # type: ignore[attr-defined]
+    wal.SEGMENT_BYTES = 1 << 13
+    wal.WAL.create.__func__.__defaults__ = (None, 1 << 13)  # type: ignore[attr-defined]
+    wal.WAL.open.__func__.__defaults__ = (1 << 13,)  # type: ignore[attr-defined]
 
     def come_to_the_point() -> None:
         nonlocal left

@@ -77,6 +77,7 @@ class History:
     writes: list[Write] = field(default_factory=list)
     stale_reads: list[StaleRead] = field(default_factory=list)
     watchers: list[list[Watch]] = field(default_factory=list)
+    compacted: int = 0  # the highest revision that anybody asked to compact at
     starved: str = ""  # who was not told everything in the end
 
     @property

@@ -160,6 +160,7 @@ class Traffic:
     async def compact(self, behind: int) -> None:
         """Forget all but the newest revisions."""
         at = self.acknowledged - behind
+        self.history.compacted = max(self.history.compacted, at)
         async with EtcdClient(self.urls, timeout=2.5) as client:
             with contextlib.suppress(EtcdError):
                 await client.compact(at, physical=self.random.random() < 0.5)

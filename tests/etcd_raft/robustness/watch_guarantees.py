@@ -156,14 +156,15 @@ def not_before_asked(told: list[Watch]) -> list[str]:
     return broken
 
 
-def previous(told: list[Watch], events: list[Event], initial: State) -> list[str]:
-    """``prev_kv`` is the key as it was before; ``create_revision`` says whether it was there."""
+def previous(told: list[Watch], events: list[Event], initial: State, compacted: int = 0) -> list[str]:
+    """``prev_kv`` is the key as it was before, unless that is compacted; ``create_revision`` says whether it was there."""
     known = states(initial, events)
     broken: list[str] = []
     for watch in told:
         for event in watch.events():
             before = known[event.revision - 1].get(event.key) if event.revision - 1 in known else None
-            if watch.prev_kv and event.previous != before:
+            forgotten = event.previous is None and event.revision <= compacted
+            if watch.prev_kv and event.previous != before and not forgotten:
                 broken.append(f"prev_kv broke: {event} says that {event.previous} was there, it was {before}")
             if event.value is not None and event.created != (before is None):
                 broken.append(f"create_revision broke: {event} when {before} was there")
@@ -202,5 +203,9 @@ def violations(history: History) -> tuple[list[Event], list[str]]:
     events, broken = merged(history.initial, history.watchers)
     for told in history.watchers:
         broken += ordered(told) + unique(told) + atomic(told) + reliable(told, events) + resumable(told, events)
-        broken += bookmarkable(told, events) + not_before_asked(told) + previous(told, events, history.initial)
+        broken += (
+            bookmarkable(told, events)
+            + not_before_asked(told)
+            + previous(told, events, history.initial, history.compacted)
+        )
     return events, broken + agree_with_writes(history, events) + stale_reads(history, events)
