@@ -14,8 +14,9 @@ from apiserver.authentication.user import MASTERS_GROUP
 from apiserver.authorization import impersonation
 from apiserver.context import Context
 from apiserver.handlers.machine import Machine
+from apiserver.negotiation import prefers_yaml
 from apiserver.request import Receive, Request, RequestInfo, Scope, Send
-from apiserver.response import Response, Stream, error_response
+from apiserver.response import JSON, Response, Stream, error_response
 from componentbase.flags import duration
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class App:
             metrics.inflight[kind] -= 1
         if answer is None:
             return
+        if isinstance(answer, Response) and answer.content_type == JSON and prefers_yaml(request.header(b"accept")):
+            answer.to_yaml()
         streaming = isinstance(answer, Stream)
         seconds = None if streaming else time.perf_counter() - began
         metrics.observe(_labels(request.info), answer.status, seconds)

@@ -1,13 +1,14 @@
-"""What form the client wants: plain JSON, a ``Table`` or ``PartialObjectMetadata``, from its Accept header."""
+"""What form the client wants: the plain object, a ``Table`` or ``PartialObjectMetadata``, as JSON or YAML, from its Accept header.
+
+Protobuf and CBOR are not served: clients that ask for them name JSON as well.
+"""
 
 from typing import NamedTuple
 
 from apimachinery import errors
-from apimachinery.errors import StatusError
 
-JSON_TYPE = "application/json"
-#: What upstream says it can produce; protobuf, CBOR and YAML are not served here.
-ACCEPTED = (JSON_TYPE,)
+JSON_TYPE, YAML_TYPE = "application/json", "application/yaml"
+_MEDIA = (JSON_TYPE, YAML_TYPE, "application/*", "*/*")
 _META_VERSIONS = ("v1", "v1beta1")
 _AS_OBJECT = ("Table", "PartialObjectMetadata")
 _AS_LIST = ("Table", "PartialObjectMetadataList")
@@ -23,14 +24,17 @@ class Form(NamedTuple):
 PLAIN = Form()
 
 
-def negotiate(accept: str, *, collection: bool) -> Form:
-    """The first form in the client's order of preference that we serve; 406 when there is none."""
+def negotiate(accept: str, *, collection: bool, stream: bool = False) -> Form:
+    """The first form in the client's order of preference that we serve; 406 when there is none.
+
+    Whether it is JSON or YAML (see ``prefers_yaml``) makes no difference to what it holds; a ``stream`` is never YAML.
+    """
     if not accept or accept == JSON_TYPE or accept == "*/*":
         return PLAIN
     kinds = _AS_LIST if collection else _AS_OBJECT
     for clause in _by_quality(accept):
         media, parameters = clause
-        if media not in (JSON_TYPE, "application/*", "*/*"):
+        if media not in _MEDIA or (stream and media == YAML_TYPE):
             continue
         as_kind = parameters.get("as", "")
         if not as_kind:
@@ -39,12 +43,14 @@ def negotiate(accept: str, *, collection: bool) -> Form:
             continue
         if as_kind in kinds:
             return Form(as_kind, parameters["v"])
-    raise _not_acceptable()
+    raise errors.not_acceptable((f"{JSON_TYPE};stream=watch",) if stream else (JSON_TYPE, YAML_TYPE))
 
 
-def _not_acceptable() -> StatusError:
-    accepted = ("application/json", "application/json;as=Table;g=meta.k8s.io;v=v1")
-    return errors.not_acceptable(accepted)
+def prefers_yaml(accept: str) -> bool:
+    """Whether the first form that is served is to be YAML."""
+    if YAML_TYPE not in accept:
+        return False
+    return next((media for media, _ in _by_quality(accept) if media in _MEDIA), "") == YAML_TYPE
 
 
 def _by_quality(accept: str) -> list[tuple[str, dict[str, str]]]:

@@ -36,6 +36,13 @@ class Response:
         self.headers = headers
         self.caching = caching
 
+    def to_yaml(self) -> None:
+        """The same object for a client that asks for YAML; keys are sorted as upstream sorts them."""
+        import yaml  # hardly a client asks
+
+        self.body = yaml.safe_dump(orjson.loads(whole(self.body)), allow_unicode=True).encode()
+        self.content_type = b"application/yaml"
+
     async def send(self, request: Request) -> None:
         body = self.body
         headers = [self.caching, (b"content-type", self.content_type), *self.headers]

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from apimachinery import errors
 from apimachinery.errors import StatusError
 from apiserver.authorization.action import action_of, forbidden
 from apiserver.context import Context
@@ -56,11 +55,11 @@ class Machine:
             return await self._ask(request)
         endpoint = self._context.endpoints.get(resource)
         if info.verb not in resource.verbs or endpoint is None or (info.verb == "create" and info.name):
-            raise _not_allowed(request)
+            raise _not_allowed()
         if resource.namespaced and not info.namespace and (info.name or info.verb == "create"):
             # An object of a namespaced kind has no place outside of a namespace.
             if info.verb == "create":
-                raise _not_allowed(request)
+                raise _not_allowed()
             return text_response("404 page not found\n", 404)
         return await self._verbs[info.verb](request, endpoint)
 
@@ -77,7 +76,7 @@ class Machine:
             raise StatusError(501, "NotImplemented", f"{name} is not served yet")
         handler = handlers.get(info.verb)
         if handler is None:
-            raise _not_allowed(request)
+            raise _not_allowed()
         return await handler(request, self._context.endpoints[info.resource], self._context)
 
     async def _ask(self, request: Request) -> Answer:
@@ -85,7 +84,7 @@ class Machine:
         resource = request.info.resource
         assert resource is not None, "the caller has checked"
         if resource.namespaced and not request.info.namespace:
-            raise _not_allowed(request)
+            raise _not_allowed()
         if resource.kind == "Binding":
             return await binding.create_old(request, self._context)
         return await reviews.create(request, self._context)
@@ -109,6 +108,6 @@ class Machine:
             raise forbidden(request.user, action, self._context.authorizer.decide(request.user, action)[1])
 
 
-def _not_allowed(request: Request) -> StatusError:
-    assert request.info.resource is not None, "only asked for known resources"
-    return errors.method_not_supported(request.info.resource, request.info.verb or request.method.lower())
+def _not_allowed() -> StatusError:
+    """What upstream's router says where a path has other methods."""
+    return StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})

@@ -26,7 +26,9 @@ _WATCH_TYPE = b"application/json;stream=watch"
 
 async def watch(request: Request, endpoint: Endpoint) -> Stream:
     query = request.query
-    form = endpoint.form(negotiate(request.header(b"accept"), collection=False), query.get("includeObject", ""))
+    form = endpoint.form(
+        negotiate(request.header(b"accept"), collection=False, stream=True), query.get("includeObject", "")
+    )
     check_list_options(query, watch=True)
     selection = select(request, endpoint.strategy)
     version = parse_resource_version(query.get("resourceVersion", ""))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.apiserver.conftest import Api
 from tests.apiserver.manifests import config_map, deployment, pod
@@ -170,6 +171,32 @@ async def test_forms_that_nobody_serves_are_not_acceptable(api: Api, ten: str) -
         status = await api.call("GET", ten, code=406, headers={"accept": accept})
         assert status["reason"] == "NotAcceptable"
     await api.call("GET", ten, headers={"accept": "application/vnd.kubernetes.protobuf,application/json"})
+
+
+async def test_who_asks_for_yaml_gets_yaml(api: Api, ten: str) -> None:
+    response = await api.http.get(f"{ten}/c1", headers={"accept": "application/yaml"})
+    assert response.headers["content-type"] == "application/yaml"
+    assert yaml.safe_load(response.text) == await api.get(f"{ten}/c1")
+    listed = await api.http.get(ten, headers={"accept": "application/yaml;q=0.9,text/html"}, params={"limit": 2})
+    assert names(yaml.safe_load(listed.text)) == ["c0", "c1"]
+    missing = await api.http.get(f"{ten}/none", headers={"accept": "application/yaml"})
+    assert (missing.status_code, yaml.safe_load(missing.text)["reason"]) == (404, "NotFound")
+    preferred = await api.http.get(ten, headers={"accept": "application/json,application/yaml"})
+    assert preferred.headers["content-type"] == "application/json"
+    watch = await api.http.get(ten, headers={"accept": "application/yaml"}, params={"watch": "true"})
+    assert watch.status_code == 406
+    status = yaml.safe_load(watch.text)
+    assert status["message"] == "only the following media types are accepted: application/json;stream=watch"
+
+
+async def test_methods_that_a_path_does_not_have_are_not_allowed(api: Api, ten: str) -> None:
+    for method, path in (("PUT", ten), ("PATCH", ten), ("POST", f"{ten}/c1"), ("OPTIONS", ten), ("TRACE", f"{ten}/c1")):
+        status = await api.call(method, path, code=405)
+        assert status["message"] == "the server does not allow this method on the requested resource"
+        assert (status["reason"], status["details"]) == ("MethodNotAllowed", {})
+    head = await api.http.head(f"{ten}/c1")
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) == len((await api.http.get(f"{ten}/c1")).content)
 
 
 async def test_large_answers_are_compressed_for_those_who_ask(api: Api, namespace: str) -> None:

@@ -224,8 +224,27 @@ async def test_tables_are_watched_with_columns_once(api: Api, namespace: str) ->
     assert second["object"]["rows"][0]["cells"][0] == "b"
 
 
-async def test_a_replayed_watch_equals_the_list_under_concurrent_writers(api: Api, path: str) -> None:
-    since = await version(api, path)
+async def replayed(api: Api, path: str, since: int, state: dict[str, Object], end: int) -> dict[str, Object]:
+    """What a watch from a version makes of the objects that there were at it."""
+    seen = since
+    async with watching(api, path, resourceVersion=since) as watch:
+        while True:
+            event = await watch.next()
+            obj = event["object"]
+            name, revision = obj["metadata"]["name"], int(obj["metadata"]["resourceVersion"])
+            assert revision > seen, "a watch never goes back"
+            seen = revision
+            if revision > end:
+                return state
+            assert (event["type"] == "ADDED") is (name not in state)
+            if event["type"] == "DELETED":
+                del state[name]
+            else:
+                state[name] = {k: v for k, v in obj.items() if k not in ("kind", "apiVersion")}
+
+
+async def test_a_watch_replayed_from_any_version_equals_the_list_under_concurrent_writers(api: Api, path: str) -> None:
+    versions = [int(await version(api, path))]
 
     async def write(worker: int) -> None:
         for i in range(12):
@@ -233,30 +252,19 @@ async def test_a_replayed_watch_equals_the_list_under_concurrent_writers(api: Ap
             response = await api.http.post(path, json=config_map(name))
             if response.status_code == 409:
                 if i % 3:
-                    await api.patch(f"{path}/{name}", {"data": {"i": str(i)}})
+                    changed = await api.patch(f"{path}/{name}", {"data": {"i": str(i)}})
+                    versions.append(int(changed["metadata"]["resourceVersion"]))
                 else:
                     await api.call("DELETE", f"{path}/{name}")
+            else:
+                versions.append(int(response.json()["metadata"]["resourceVersion"]))
 
     await asyncio.gather(*(write(worker) for worker in range(6)))
     listed = await api.get(path)
     end = int(listed["metadata"]["resourceVersion"])
-    state: dict[str, Object] = {}
-    seen = int(since)
     await api.create(path, config_map("last"))
-    async with watching(api, path, resourceVersion=since) as watch:
-        while True:
-            event = await watch.next()
-            metadata = event["object"]["metadata"]
-            revision = int(metadata["resourceVersion"])
-            assert revision > seen, "a watch never goes back"
-            seen = revision
-            if revision > end:
-                break
-            assert (event["type"] == "ADDED") is (metadata["name"] not in state)
-            if event["type"] == "DELETED":
-                del state[metadata["name"]]
-            else:
-                state[metadata["name"]] = event["object"]
-    for obj in state.values():
-        del obj["kind"], obj["apiVersion"]
-    assert list(map(state.get, sorted(state))) == listed["items"]
+    for since in sorted(versions)[:: len(versions) // 8]:
+        past = await api.get(path, resourceVersion=since, resourceVersionMatch="Exact")
+        state = {item["metadata"]["name"]: item for item in past["items"]}
+        state = await replayed(api, path, since, state, end)
+        assert [state[name] for name in sorted(state)] == listed["items"], f"from {since}"
