@@ -5,7 +5,6 @@ from apiserver.admission import Chain
 from apiserver.admission.plugins import plugins
 from apiserver.allocators import ServiceAllocator
 from apiserver.authentication.authenticator import Authenticator
-from componentbase.tokenkeys import Keys
 from apiserver.authentication.serviceaccount import ServiceAccountTokens
 from apiserver.authorization import Authorizer
 from apiserver.cacher import Cacher
@@ -15,6 +14,7 @@ from apiserver.kubelet import Kubelets
 from apiserver.options import Options
 from apiserver.registry import CONVERSIONS, STRATEGIES
 from apiserver.storage import Store
+from componentbase.tokenkeys import Keys
 from etcd_raft.client import EtcdClient
 
 

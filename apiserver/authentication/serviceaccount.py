@@ -13,9 +13,9 @@ from typing import Any
 
 from apimachinery.errors import quote
 from apimachinery.meta import parse_time
-from componentbase.tokenkeys import Keys
 from apiserver.authentication.user import AUTHENTICATED_GROUP, User
 from apiserver.cacher import Cacher
+from componentbase.tokenkeys import Keys
 
 Object = dict[str, Any]
 _PREFIX = "system:serviceaccount:"

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from apimachinery.resources import lookup
 from apiserver.authentication import serviceaccount
-from componentbase.tokenkeys import Keys
 from apiserver.authentication.serviceaccount import InvalidToken, ServiceAccountTokens
 from apiserver.storage.codec import Codec
+from componentbase.tokenkeys import Keys
 
 Object = dict[str, Any]
 ACCOUNT = {"kind": "ServiceAccount", "metadata": {"name": "robot", "namespace": "ns", "uid": "u1"}}
