@@ -32,9 +32,12 @@ class MessageReader:
             flag, length = PREFIX.unpack_from(data)
             if not flag and length == len(data) - PREFIX.size and length <= self.limit:
                 return [data[PREFIX.size :]]  # one whole message: nearly always so
-        self._buffer += data
         found: list[bytes] = []
-        at, buffer = 0, self._buffer
+        at = 0
+        buffer: bytes | bytearray = data
+        if self._buffer:
+            self._buffer += data
+            buffer = self._buffer
         while len(buffer) - at >= PREFIX.size:
             flag, length = PREFIX.unpack_from(buffer, at)
             if length > self.limit:
@@ -44,8 +47,10 @@ class MessageReader:
                 break
             found.append(self._plain(flag, bytes(buffer[at + PREFIX.size : end])))
             at = end
-        if at:
-            del buffer[:at]
+        if buffer is self._buffer:
+            del self._buffer[:at]
+        else:
+            self._buffer += data[at:]
         return found
 
     def _plain(self, flag: int, data: bytes) -> bytes:

@@ -18,7 +18,7 @@ from etcd_raft.grpc import frames
 from etcd_raft.grpc.connection import Connection, Stream
 from etcd_raft.grpc.frames import ConnectionFailed, ErrorCode, StreamFailed
 from etcd_raft.grpc.headers import MAX_LIST_SIZE, encode
-from etcd_raft.grpc.messages import PREFIX, MessageReader
+from etcd_raft.grpc.messages import PREFIX, MessageReader, prefixed
 from etcd_raft.grpc.requests import RequestHead
 from etcd_raft.grpc.status import Code, RpcError, encode_text
 
@@ -97,19 +97,19 @@ class ServerStream(Stream):
         self.consumed(len(message) + PREFIX.size)
         return message
 
-    async def send(self, message: bytes) -> None:
-        """Returns when so little is unsent that the next one may come."""
-        self.push(message)
+    async def send(self, *messages: bytes) -> None:
+        """Returns when so little is unsent that the next ones may come."""
+        self.push(*messages)
         if self.pending_size:
             await self.drain()
 
-    def push(self, message: bytes) -> None:
+    def push(self, *messages: bytes) -> None:
         """Send without waiting. Whoever uses it has to look at ``pending_size``."""
         if self.over:
             raise RpcError(Code.CANCELLED, "the call is over")
         if not self._head_sent:
             self._send_head()
-        self.write(PREFIX.pack(0, len(message)) + message)
+        self.write(b"".join([prefixed(message) for message in messages]))
         self.connection.answered = True
 
     # ---- the end of a call

@@ -5,6 +5,7 @@ thousand messages apart to put them together again would cost more than everythi
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 
 def varint(number: int) -> bytes:
@@ -33,7 +34,13 @@ def number(tag: int, value: int) -> bytes:
 
 def header(cluster: int, member: int, revision: int, term: int) -> bytes:
     """The field ``header`` of any response."""
-    return nested(0x0A, number(0x08, cluster) + number(0x10, member) + number(0x18, revision) + number(0x20, term))
+    return nested(0x0A, _identity(cluster, member) + number(0x18, revision) + number(0x20, term))
+
+
+@lru_cache(16)
+def _identity(cluster: int, member: int) -> bytes:
+    """What is the same in all headers of a member."""
+    return number(0x08, cluster) + number(0x10, member)
 
 
 def revision_header(revision: int) -> bytes:

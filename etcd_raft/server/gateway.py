@@ -201,9 +201,10 @@ class _JsonDuplex:
                     await asyncio.Event().wait()
                 return None
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, *messages: bytes) -> None:
         self.begin()
-        await self._exchange.chunk(_dumps({"result": to_json(self._response.FromString(data))}) + b"\n")
+        for data in messages:
+            await self._exchange.chunk(_dumps({"result": to_json(self._response.FromString(data))}) + b"\n")
 
     def begin(self) -> None:
         if not self._exchange.answered:

@@ -19,6 +19,7 @@ from etcd_raft.server.services import Services
 
 _FULL_BYTES = 4 << 20
 _FRAGMENT_BYTES = 1 << 20
+_SEND_BYTES = 64 * 1024
 _BROADCAST_ID = -1
 
 
@@ -27,7 +28,7 @@ class Duplex(Protocol):
 
     async def receive(self) -> bytes | None: ...
 
-    async def send(self, data: bytes) -> None: ...
+    async def send(self, *messages: bytes) -> None: ...
 
 
 class WatchService(Services):
@@ -121,10 +122,13 @@ class WatchStream:
     async def drain(self, duplex: Duplex) -> None:
         while True:
             while self._outbox:
-                data = self._outbox.popleft()
                 was_full = self.full
-                self._size -= len(data)
-                await duplex.send(data)
+                messages, size = [], 0
+                while self._outbox and size < _SEND_BYTES:  # what one write, and few frames, carry
+                    messages.append(self._outbox.popleft())
+                    size += len(messages[-1])
+                self._size -= size
+                await duplex.send(*messages)
                 if was_full and not self.full:
                     self._service.node.wake()  # watchers that are behind may go on
             self._answer_progress()

@@ -1,7 +1,7 @@
 """Cutting a byte stream into frames."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etcd_raft.grpc import frames
@@ -13,6 +13,7 @@ some_frames = st.lists(
 )
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(some_frames, st.lists(st.integers(1, 60), max_size=60))
 def test_frames_are_the_same_wherever_the_bytes_are_cut(sent: list[frames.Frame], cuts: list[int]) -> None:
     stream = b"".join(frames.frame(*one) for one in sent)

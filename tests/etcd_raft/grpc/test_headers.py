@@ -4,7 +4,7 @@ import contextlib
 
 import hpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etcd_raft.grpc.frames import ConnectionFailed, ErrorCode
@@ -25,6 +25,7 @@ def stateless() -> HeaderDecoder[Headers]:
     return decoder
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(lists, min_size=1, max_size=5), st.booleans())
 def test_blocks_of_an_encoder_without_table_are_read(blocks: list[Headers], huffman: bool) -> None:
     decoder, encoder = stateless(), hpack.Encoder()
@@ -33,6 +34,7 @@ def test_blocks_of_an_encoder_without_table_are_read(blocks: list[Headers], huff
         assert decoder.decode(encoder.encode(headers, huffman=huffman)) == tuple(headers)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(lists, min_size=1, max_size=5))
 def test_blocks_with_a_table_are_read_until_its_end_is_acknowledged(blocks: list[Headers]) -> None:
     decoder: HeaderDecoder[Headers] = HeaderDecoder(tuple)
@@ -45,11 +47,13 @@ def test_blocks_with_a_table_are_read_until_its_end_is_acknowledged(blocks: list
         assert decoder.decode(encoder.encode(headers)) == tuple(headers)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(lists)
 def test_what_we_write_is_read_by_others(headers: Headers) -> None:
     assert hpack.Decoder().decode(NO_TABLE + encode(headers)) == list(headers)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.binary(min_size=1, max_size=40))
 def test_any_bytes_are_a_block_or_an_error_of_the_connection(block: bytes) -> None:
     for decoder in (stateless(), HeaderDecoder[Headers](tuple)):

@@ -3,13 +3,14 @@
 import gzip
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etcd_raft.grpc.messages import MessageReader, prefixed
 from etcd_raft.grpc.status import Code, RpcError, decode_text, encode_text, format_timeout, parse_timeout
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.binary(max_size=50), max_size=8), st.lists(st.integers(1, 30), max_size=40))
 def test_messages_are_the_same_wherever_frames_end(sent: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(map(prefixed, sent))
@@ -54,6 +55,7 @@ def test_what_cannot_be_unpacked_is_refused(encoding: str, raw: bytes, code: Cod
     assert refusal.value.code == code
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.text(max_size=40))
 def test_texts_survive_their_way_through_a_header(text: str) -> None:
     if text.isprintable() or text.isascii():
