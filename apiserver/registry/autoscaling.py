@@ -4,10 +4,11 @@ from typing import Any
 
 import orjson
 
-from apimachinery import names
-from apimachinery.errors import FieldError, invalid_value, not_supported, required
+from apimachinery import names, quantity
+from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required
 from apimachinery.table import Column
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
+from apiserver.registry.templated import non_negative
 
 _V1, _V2 = "autoscaling/v1", "autoscaling/v2"
 _ANNOTATIONS = {
@@ -24,6 +25,8 @@ _SOURCES = {
     "ContainerResource": "containerResource",
 }
 _DEFAULT_UTILIZATION = 80
+_SELECTIONS = ("Disabled", "Max", "Min")
+_LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800
 
 
 class AutoscalerStrategy(Strategy):
@@ -61,15 +64,16 @@ class AutoscalerStrategy(Strategy):
             found.append(invalid_value("spec.maxReplicas", maximum, "must be greater than 0"))
         if maximum < minimum:
             found.append(invalid_value("spec.maxReplicas", maximum, "must be greater than or equal to `minReplicas`"))
-        target = spec.get("scaleTargetRef") or {}
-        for field in ("kind", "name"):
-            value = target.get(field, "")
-            if not value:
-                found.append(required(f"spec.scaleTargetRef.{field}"))
-            found += [invalid_value(f"spec.scaleTargetRef.{field}", value, p) for p in names.path_segment_name(value)]
+        found += _reference(spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef")
         for i, metric in enumerate(spec.get("metrics") or ()):
             found += _metric(metric, f"spec.metrics[{i}]")
+        for direction in ("scaleUp", "scaleDown"):
+            if rules := (spec.get("behavior") or {}).get(direction):
+                found += _scaling_rules(rules, f"spec.behavior.{direction}")
         return found
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return non_negative(new.get("status") or {}, "status", "currentReplicas", "desiredReplicas")
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         hpa = to_v2(obj)
@@ -101,22 +105,110 @@ def _default_behavior(behavior: Object) -> None:
         rules.setdefault("selectPolicy", "Max")
 
 
+def _reference(target: Object, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for field in ("kind", "name"):
+        value = target.get(field, "")
+        if not value:
+            found.append(required(f"{path}.{field}"))
+        found += [invalid_value(f"{path}.{field}", value, p) for p in names.path_segment_name(value)]
+    return found
+
+
+def _scaling_rules(rules: Object, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    window, select = rules.get("stabilizationWindowSeconds"), rules.get("selectPolicy")
+    where = f"{path}.stabilizationWindowSeconds"
+    if window is not None and window < 0:
+        found.append(invalid_value(where, window, "must be greater than or equal to zero"))
+    if window is not None and window > _LONGEST_WINDOW:
+        found.append(invalid_value(where, window, f"must be less than or equal to {_LONGEST_WINDOW}"))
+    if select is not None and select not in _SELECTIONS:
+        found.append(not_supported(f"{path}.selectPolicy", select, _SELECTIONS))
+    if not rules.get("policies"):
+        found.append(required(f"{path}.policies", "must specify at least one Policy"))
+    for i, policy in enumerate(rules.get("policies") or ()):
+        where = f"{path}.policies[{i}]"
+        if policy.get("type") not in ("Percent", "Pods"):
+            found.append(not_supported(f"{where}.type", policy.get("type", ""), ("Percent", "Pods")))
+        for field in ("value", "periodSeconds"):
+            if policy.get(field, 0) <= 0:
+                found.append(invalid_value(f"{where}.{field}", policy.get(field, 0), "must be greater than zero"))
+        period = policy.get("periodSeconds", 0)
+        if period > _LONGEST_PERIOD:
+            detail = f"must be less than or equal to {_LONGEST_PERIOD}"
+            found.append(invalid_value(f"{where}.periodSeconds", period, detail))
+    return found
+
+
 def _metric(metric: Object, path: str) -> list[FieldError]:
-    kind = metric.get("type", "")
+    kind, found = metric.get("type", ""), list[FieldError]()
     if not kind:
-        return [required(f"{path}.type", "must specify a metric source type")]
+        found.append(required(f"{path}.type", "must specify a metric source type"))
     if kind not in _SOURCES:
-        return [not_supported(f"{path}.type", kind, sorted(_SOURCES))]
-    source = metric.get(_SOURCES[kind])
-    if source is None:
-        detail = "must populate information for the given metric source"
-        return [required(f"{path}.{_SOURCES[kind]}", detail)]
-    target = source.get("target") or {}
-    where = f"{path}.{_SOURCES[kind]}.target"
-    if target.get("type") not in ("Utilization", "Value", "AverageValue"):
-        detail = "must be either Utilization, Value, or AverageValue"
-        return [invalid_value(f"{where}.type", target.get("type", ""), detail)]
-    return []
+        found.append(not_supported(f"{path}.type", kind, sorted(_SOURCES)))
+    given = [f for f in ("object", "external", "pods", "resource", "containerResource") if f in metric]
+    if given:
+        found += _source(given[0], metric[given[0]], f"{path}.{given[0]}")
+    expected = _SOURCES.get(kind)
+    if expected and expected not in given:
+        found.append(required(f"{path}.{expected}", "must populate information for the given metric source"))
+    if len(given) != 1:
+        detail = "must populate the given metric source only"
+        found += [forbidden_field(f"{path}.{f}", detail) for f in given if f != expected]
+    return found
+
+
+def _source(kind: str, source: Object, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    target, where = source.get("target") or {}, f"{path}.target"
+    if kind == "object":
+        found += _reference(source.get("describedObject") or {}, f"{path}.describedObject")
+    if kind in ("resource", "containerResource"):
+        if not source.get("name"):
+            found.append(required(f"{path}.name", "must specify a resource name"))
+        if kind == "containerResource" and not source.get("container"):
+            found.append(required(f"{path}.container", "must specify a container"))
+    else:
+        name = (source.get("metric") or {}).get("name", "")
+        if not name:
+            found.append(required(f"{path}.metric.name", "must specify a metric name"))
+        found += [invalid_value(f"{path}.metric.name", name, p) for p in names.path_segment_name(name)]
+    found += _target_amounts(target, where)
+    single, average, share = (f in target for f in ("value", "averageValue", "averageUtilization"))
+    if kind == "object" and not single and not average:
+        found.append(required(f"{where}.averageValue", "must set either a target value or averageValue"))
+    elif kind == "external":
+        detail = "a target value for metric {} a per-pod target"
+        if not single and not average:
+            found.append(required(f"{where}.averageValue", "must set either " + detail.format("or")))
+        if single and average:
+            found.append(forbidden_field(f"{where}.value", "may not set both " + detail.format("and")))
+    elif kind == "pods" and (not average or quantity.parse(target["averageValue"]).sign <= 0):
+        found.append(required(f"{where}.averageValue", "must specify a positive target averageValue"))
+    elif kind in ("resource", "containerResource"):
+        if not share and not average:
+            detail = "must set either a target raw value or a target utilization"
+            found.append(required(f"{where}.averageUtilization", detail))
+        if share and average:
+            detail = "may not set both a target raw value and a target utilization"
+            found.append(forbidden_field(f"{where}.averageValue", detail))
+    return found
+
+
+def _target_amounts(target: Object, path: str) -> list[FieldError]:
+    kind, found = target.get("type", ""), list[FieldError]()
+    if not kind:
+        found.append(required(f"{path}.type", "must specify a metric target type"))
+    if kind not in ("Utilization", "Value", "AverageValue"):
+        found.append(invalid_value(f"{path}.type", kind, "must be either Utilization, Value, or AverageValue"))
+    for field in ("value", "averageValue"):
+        if field in target and quantity.parse(target[field]).sign <= 0:
+            found.append(invalid_value(f"{path}.{field}", target[field], "must be positive"))
+    if target.get("averageUtilization", 1) < 1:
+        detail = "must be greater than 0"
+        found.append(invalid_value(f"{path}.averageUtilization", target["averageUtilization"], detail))
+    return found
 
 
 def _targets(metrics: list[Object], current: list[Object]) -> str:

@@ -1,18 +1,16 @@
-"""The small kinds of core/v1: Namespace, ConfigMap, Secret, ServiceAccount, Endpoints, LimitRange, ResourceQuota."""
+"""The small kinds of core/v1: Namespace, ConfigMap, Secret, ServiceAccount, Endpoints."""
 
 import base64
 from typing import Any
 
 import orjson
 
-from apimachinery import names, quantity
+from apimachinery import names
 from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required, too_long
 from apimachinery.table import Column
-from apiserver.registry.amounts import validate_amount
 from apiserver.registry.containers import PROTOCOLS
 from apiserver.registry.objectmeta import IMMUTABLE
-from apiserver.registry.pod_defaults import round_resources
-from apiserver.registry.pod_rules import validate_ip
+from apiserver.registry.service_rules import validate_external_ip
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 
 _MAX_DATA = 1024 * 1024
@@ -57,8 +55,8 @@ class NamespaceStrategy(Strategy):
 
     def rules(self, obj: Object) -> list[FieldError]:
         found: list[FieldError] = []
-        for i, finalizer in enumerate((obj.get("spec") or {}).get("finalizers") or ()):
-            where = f"spec.finalizers[{i}]"
+        for finalizer in (obj.get("spec") or {}).get("finalizers") or ():
+            where = "spec.finalizers"
             problems = names.qualified_name(finalizer)
             found += [invalid_value(where, finalizer, p) for p in problems]
             if not problems and "/" not in finalizer and finalizer != "kubernetes":
@@ -260,7 +258,7 @@ def _subset(subset: Object, path: str) -> list[FieldError]:
         found.append(required(path, "must specify `addresses` or `notReadyAddresses`"))
     for field in ("addresses", "notReadyAddresses"):
         for i, address in enumerate(subset.get(field) or ()):
-            found += validate_ip(address.get("ip", ""), f"{path}.{field}[{i}].ip")
+            found += _address(address, f"{path}.{field}[{i}]")
     ports = subset.get("ports") or []
     for i, port in enumerate(ports):
         where, name = f"{path}.ports[{i}]", port.get("name", "")
@@ -275,6 +273,14 @@ def _subset(subset: Object, path: str) -> list[FieldError]:
     return found
 
 
+def _address(address: Object, path: str) -> list[FieldError]:
+    host, node = address.get("hostname", ""), address.get("nodeName")
+    found = [invalid_value(f"{path}.hostname", host, p) for p in names.dns1123_label(host) if host]
+    if node is not None:
+        found += [invalid_value(f"{path}.nodeName", node, p) for p in names.dns1123_subdomain(node)]
+    return validate_external_ip(address.get("ip", ""), f"{path}.ip") + found
+
+
 def _host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -283,94 +289,3 @@ def first_few(items: list[str], none: str, limit: int = 3) -> str:
     """``a,b,c + 2 more...``: how upstream shortens a list in a cell."""
     shown = ",".join(items[:limit]) or none
     return f"{shown} + {len(items) - limit} more..." if len(items) > limit else shown
-
-
-# --- LimitRange and ResourceQuota -------------------------------------------------------------------------------
-
-
-class LimitRangeStrategy(Strategy):
-    allow_create_on_update = True
-    columns = (NAME, Column("Created At", "date", description=AGE.description))
-
-    def default(self, obj: Object) -> None:
-        for item in obj.setdefault("spec", {}).get("limits") or ():
-            for field in ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"):
-                if amounts := item.get(field):
-                    round_resources(amounts)
-            if item.get("type") != "Container":
-                continue
-            default = {**(item.get("max") or {}), **(item.get("default") or {})}
-            request = {**(item.get("min") or {}), **default, **(item.get("defaultRequest") or {})}
-            for field, amounts in (("default", default), ("defaultRequest", request)):
-                if amounts:
-                    item[field] = amounts
-
-    def rules(self, obj: Object) -> list[FieldError]:
-        found: list[FieldError] = []
-        seen: set[str] = set()
-        for i, item in enumerate((obj.get("spec") or {}).get("limits") or ()):
-            where, kind = f"spec.limits[{i}]", item.get("type", "")
-            if kind in seen:
-                found.append(FieldError("FieldValueDuplicate", f"{where}.type", kind))
-            seen.add(kind)
-            found += _limit_item(item, where)
-        return found
-
-    def cells(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp")]
-
-
-def _limit_item(item: Object, path: str) -> list[FieldError]:
-    """min <= defaultRequest <= default <= max, for each resource that has them."""
-    found: list[FieldError] = []
-    order = ("min", "defaultRequest", "default", "max")
-    for field in order:
-        for name, amount in (item.get(field) or {}).items():
-            found += validate_amount(name, amount, f"{path}.{field}[{name}]")
-    for i, low in enumerate(order):
-        for high in order[i + 1 :]:
-            for name, amount in (item.get(low) or {}).items():
-                limit = (item.get(high) or {}).get(name)
-                if limit is not None and quantity.compare(amount, limit) > 0:
-                    words = {"min": "min", "defaultRequest": "default request", "default": "default", "max": "max"}
-                    detail = f"{words[low]} value {amount} is greater than {words[high]} value {limit}"
-                    found.append(invalid_value(f"{path}.{low}[{name}]", amount, detail))
-    return found
-
-
-class ResourceQuotaStrategy(Strategy):
-    has_status = True
-    columns = (
-        NAME,
-        Column("Request", description="Request represents a minimum amount of cpu/memory that a container may consume."),
-        Column("Limit", description="Limits control the maximum amount of cpu/memory that a container may use independent of "
-               "contention on the node."),
-        AGE,
-    )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        if hard := obj.setdefault("spec", {}).get("hard"):
-            round_resources(hard)
-
-    def rules(self, obj: Object) -> list[FieldError]:
-        found: list[FieldError] = []
-        for name, amount in (obj["spec"].get("hard") or {}).items():
-            where = f"spec.hard[{name}]"
-            found += [invalid_value(where, name, p) for p in names.qualified_name(name)]
-            found += validate_amount(name, amount, where)
-        return found
-
-    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
-        if sorted(new["spec"].get("scopes") or ()) != sorted(old["spec"].get("scopes") or ()):
-            return [invalid_value("spec.scopes", new["spec"].get("scopes") or [], IMMUTABLE)]
-        return []
-
-    def cells(self, obj: Object, now: float) -> list[Any]:
-        status = obj.get("status") or {}
-        hard, used = status.get("hard") or {}, status.get("used") or {}
-        requests: list[str] = []
-        limits: list[str] = []
-        for name in sorted(hard):
-            shown = f"{name}: {used.get(name, '0')}/{hard[name]}"
-            (limits if name.startswith("limits.") else requests).append(shown)
-        return [obj["metadata"]["name"], ", ".join(requests), ", ".join(limits), self.age(obj, now)]

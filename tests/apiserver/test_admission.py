@@ -403,3 +403,28 @@ async def test_a_runtime_class_adds_its_overhead_and_nodes(api: Api, namespace: 
     )
     own = await api.create(pods, pod("d", overhead={"cpu": "1"}), code=403)
     assert own["message"].endswith("Pod Overhead set without corresponding RuntimeClass defined Overhead")
+
+
+# --- priorities -------------------------------------------------------------------------------------------------
+
+
+async def test_a_pod_takes_its_priority_from_its_class(api: Api, namespace: str) -> None:
+    classes, pods = "/apis/scheduling.k8s.io/v1/priorityclasses", f"/api/v1/namespaces/{namespace}/pods"
+    kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 7}
+    name = f"{namespace}-first"
+    await api.create(classes, {**kind, "metadata": {"name": name}, "globalDefault": True, "preemptionPolicy": "Never"})
+    await seen(api, f"{classes}/{name}")
+    try:
+        second = await api.create(classes, {**kind, "metadata": {"name": "second"}, "globalDefault": True}, code=403)
+        assert second["message"].endswith(
+            f"PriorityClass {name} is already marked as default. Only one default can exist"
+        )
+        spec = (await api.create(pods, pod("plain")))["spec"]
+        assert (spec["priorityClassName"], spec["priority"], spec["preemptionPolicy"]) == (name, 7, "Never")
+        wrong = await api.create(pods, pod("wrong", preemptionPolicy="PreemptLowerPriority"), code=403)
+        assert wrong["message"] == (
+            'pods "wrong" is forbidden: the string value of PreemptionPolicy (PreemptLowerPriority) must not be provided '
+            "in pod spec; priority admission controller computed Never from the given PriorityClass name"
+        )
+    finally:
+        await api.call("DELETE", f"{classes}/{name}")

@@ -54,7 +54,7 @@ def binding(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("obj", "why"),
     [
-        (ingress(rules=[]), "spec: Invalid value: []string{}: either `defaultBackend` or `rules` must be specified"),
+        (ingress(rules=[]), "spec: Invalid value: []networking.IngressRule(nil): either `defaultBackend` or `rules` must be specified"),
         (changed(ingress(), "spec/rules/0/http/paths/0/pathType", None), "spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified"),
         (changed(ingress(), "spec/rules/0/http/paths/0/path", "x"), 'spec.rules[0].http.paths[0].path: Invalid value: "x": must be an absolute path'),
         (changed(ingress(), "spec/rules/0/http/paths/0/backend/service/port", {}), "spec.rules[0].http.paths[0].backend: Required value: port name or number is required"),

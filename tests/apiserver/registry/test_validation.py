@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.registry.made import Object, changed, create, pod, refusals, service, update_refusals
+from tests.apiserver.registry.made import Object, changed, core, create, pod, refusals, service, update_refusals
 
 CONTAINER = "spec/containers/0"
 SUBDOMAIN = (
@@ -227,3 +227,46 @@ def test_cron_job(path: str, value: Any, causes: list[str]) -> None:
 def test_what_may_not_change(obj: Object, changes: dict[str, Any], causes: list[str]) -> None:
     found = update_refusals(create(obj), **changes)
     assert [f.partition("\n")[0] for f in found] == causes
+
+
+@table(
+    ("type", "Room", ['spec.limits[0].type: Invalid value: "Room": must be a standard limit type or fully qualified']),
+    ("default", {"cpu": "1"}, ["spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'"]),
+    ("min", {"cpu": "3"}, ['spec.limits[0].min[cpu]: Invalid value: "3": min value 3 is greater than max value 2']),
+    ("maxLimitRequestRatio", {"cpu": "500m"}, ['spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1']),
+    ("maxLimitRequestRatio", {"cpu": "3"}, ['spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "3": ratio 3 is greater than max/min = 2.000000']),
+    ("max", {"gold": "1"}, ['spec.limits[0].max[gold]: Invalid value: "gold": must be a standard resource type or fully qualified', 'spec.limits[0].max[gold]: Invalid value: "gold": must be a standard resource for containers']),
+)  # fmt: skip
+def test_limit_range(path: str, value: Any, causes: list[str]) -> None:
+    item = {"type": "Pod", "min": {"cpu": "1"}, "max": {"cpu": "2"}, path: value}
+    assert refusals(core("LimitRange", spec={"limits": [item]})) == causes
+
+
+@table(
+    ("hard", {"gold": "1"}, ['spec.hard[gold]: Invalid value: "gold": must be a standard resource type or fully qualified', 'spec.hard[gold]: Invalid value: "gold": must be a standard resource for quota']),
+    ("hard", {"pods": "1500m"}, ['spec.hard[pods]: Invalid value: "1500m": must be an integer']),
+    ("scopes", ["Sometimes"], ['spec.scopes: Invalid value: []string{"Sometimes"}: unsupported scope']),
+    ("scopes", ["Terminating", "NotTerminating"], ['spec.scopes: Invalid value: []string{"Terminating", "NotTerminating"}: conflicting scopes']),
+    ("scopeSelector", {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In"}]}, ["spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"]),
+)  # fmt: skip
+def test_quota(path: str, value: Any, causes: list[str]) -> None:
+    assert refusals(core("ResourceQuota", spec={"hard": {"pods": "1"}, path: value})) == causes
+
+
+@table(
+    ("maxReplicas", 0, ["spec.maxReplicas: Invalid value: 0: must be greater than 0", "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`"]),
+    ("metrics", [{"type": "Magic"}], ['spec.metrics[0].type: Unsupported value: "Magic": supported values: "ContainerResource", "External", "Object", "Pods", "Resource"']),
+    ("metrics", [{"type": "Pods"}], ["spec.metrics[0].pods: Required value: must populate information for the given metric source"]),
+    ("metrics", [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}}], ["spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization"]),
+    ("behavior", {"scaleDown": {"stabilizationWindowSeconds": 4000}}, ["spec.behavior.scaleDown.stabilizationWindowSeconds: Invalid value: 4000: must be less than or equal to 3600"]),
+    ("behavior", {"scaleUp": {"selectPolicy": "Most"}}, ['spec.behavior.scaleUp.selectPolicy: Unsupported value: "Most": supported values: "Disabled", "Max", "Min"']),
+    ("behavior", {"scaleUp": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 1801}]}}, ["spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero", "spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800"]),
+)  # fmt: skip
+def test_autoscaler(path: str, value: Any, causes: list[str]) -> None:
+    hpa = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3, path: value},
+    }
+    assert refusals(hpa) == causes
