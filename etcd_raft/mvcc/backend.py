@@ -52,8 +52,7 @@ class Backend:
         started = time.monotonic()
         self.txn.commit()
         self.commit_times.observe(time.monotonic() - started)
-        self.dirty = 0
-        self.txn = self.env.begin(write=True)
+        self._begin()
 
     def close(self) -> None:
         """Close without committing: what is not committed is in the log."""
