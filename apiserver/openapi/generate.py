@@ -1,10 +1,12 @@
-"""Makes ``definitions.json.gz`` from the OpenAPI definitions in the PyPI package ``kubernetes-validate``.
+"""Makes ``definitions.json.gz`` from the OpenAPI definitions in the PyPI package ``kubernetes-validate``, and ``parameters.json.gz``,
+the descriptions of query parameters, from the reference in the PyPI package ``kubernetes``.
 
 Run ``python -m apiserver.openapi.generate`` after a change of the resource table. Unlike the schemas that decode requests, the
 published ones carry descriptions (``kubectl explain`` shows them); what that package adds for validators is taken out.
 """
 
 import gzip
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,29 @@ from typing import Any
 import orjson
 
 from apimachinery.resources import RESOURCES
+from apiserver.openapi.operations import PARAMETERS
 
 HERE = Path(__file__).parent
 VERSION = "v1.33.0-local"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _MORE = [
-    _META + n for n in ("Status", "DeleteOptions", "Patch", "WatchEvent", "APIResourceList", "APIGroupList", "APIGroup")
+    _META + n
+    for n in (
+        "Status",
+        "DeleteOptions",
+        "Patch",
+        "WatchEvent",
+        "APIResourceList",
+        "APIGroupList",
+        "APIGroup",
+        "APIVersions",
+    )
 ]
 _MORE += [
     "io.k8s.api.autoscaling.v1.Scale",
     "io.k8s.api.policy.v1.Eviction",
     "io.k8s.api.authentication.v1.TokenRequest",
+    "io.k8s.apimachinery.pkg.version.Info",
 ]
 
 
@@ -86,10 +100,49 @@ def generate() -> dict[str, Any]:
     return dict(sorted(kept.items()))
 
 
+#: Methods of the official client whose documentation describes an action's parameters.
+_DESCRIBED = {
+    "list": "list_namespaced_pod",
+    "post": "create_namespaced_pod",
+    "put": "replace_namespaced_pod",
+    "patch": "patch_namespaced_pod",
+    "delete": "delete_namespaced_pod",
+    "deletecollection": "delete_collection_namespaced_pod",
+    "exec": "connect_get_namespaced_pod_exec",
+    "attach": "connect_get_namespaced_pod_attach",
+    "portforward": "connect_get_namespaced_pod_portforward",
+    "proxy": "connect_get_namespaced_pod_proxy",
+    "log": "read_namespaced_pod_log",
+}
+
+
+def describe_parameters() -> dict[str, dict[str, str]]:
+    """action -> parameter -> description."""
+    from kubernetes.client import CoreV1Api  # a development dependency: only this script needs it
+
+    found: dict[str, dict[str, str]] = {}
+    for action, method in _DESCRIBED.items():
+        text = getattr(CoreV1Api, method).__doc__
+        described = {_snake(name): text for name, text in re.findall(r":param (\w+): (.*)", text)}
+        found[action] = {name: described[_snake(name)] for name in PARAMETERS[action] if _snake(name) in described}
+        if action == "list":
+            found["path"] = {name: described[name].removesuffix(" (required)") for name in ("namespace", "pretty")}
+    return found
+
+
+def _snake(name: str) -> str:
+    """``fieldSelector``, ``_continue`` and ``insecureSkipTLSVerifyBackend`` without what tells words apart."""
+    return name.replace("_", "").lower()
+
+
+def _write(name: str, data: Any) -> None:
+    with (HERE / name).open("wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as packed:
+        packed.write(orjson.dumps(data))
+
+
 def main() -> int:
-    data = orjson.dumps(generate())
-    with (HERE / "definitions.json.gz").open("wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as packed:
-        packed.write(data)
+    _write("definitions.json.gz", generate())
+    _write("parameters.json.gz", describe_parameters())
     return 0
 
 

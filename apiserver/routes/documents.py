@@ -43,7 +43,7 @@ def build(context: Context) -> FastAPI:
 
     @app.get("/openapi/v3/{group_version:path}")
     async def openapi_v3(group_version: str, request: Request) -> Response:
-        if group_version not in documents.group_versions():
+        if group_version not in documents.document_names():
             return _not_found()
         headers = {"vary": "Accept"}
         if "hash" in request.query_params:

@@ -1,5 +1,6 @@
 """Every transcript, with every version of kubectl that it names."""
 
+import difflib
 from collections.abc import Iterator
 
 import pytest
@@ -12,20 +13,29 @@ PLAYS = [(version, transcript) for version in VERSIONS for transcript in read_al
 
 
 @pytest.fixture(scope="module")
-def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("matrix") / request.param, request.param)
-    try:
-        stage.start()
-        yield stage
-    finally:
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stage]]:
+    """The clusters that are running, one a version."""
+    running: dict[str, Stage] = {}
+    yield running
+    for stage in running.values():
         stage.stop()
 
 
-@pytest.mark.parametrize(
-    ("stage", "transcript"), PLAYS, ids=[f"{v}-{t.name}" for v, t in PLAYS], indirect=["stage"], scope="module"
-)
+@pytest.fixture
+def stage(version: str, stages: dict[str, Stage], tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    if version not in stages:
+        for done in list(stages):
+            stages.pop(done).stop()  # the plays are sorted by version: nobody needs it again
+        stages[version] = Stage(tmp_path_factory.mktemp("matrix") / version, version)
+        stages[version].start()
+    return stages[version]
+
+
+@pytest.mark.parametrize(("version", "transcript"), PLAYS, ids=[f"{v}-{t.name}" for v, t in PLAYS])
 def test_kubectl_prints_what_is_written(stage: Stage, transcript: Transcript) -> None:
-    assert show(stage.play(transcript)) == show(transcript.for_version(stage.version))
+    written, printed = show(transcript.for_version(stage.version)), show(stage.play(transcript))
+    lines = difflib.unified_diff(written.splitlines(), printed.splitlines(), "written", "printed", n=8, lineterm="")
+    assert printed == written, "\n".join(lines)
 
 
 def test_ages_names_and_addresses_are_masked_and_nothing_else() -> None:

@@ -35,7 +35,7 @@ class Transcript:
 
 def read(path: Path) -> Transcript:
     lines = path.read_text().splitlines()
-    versions = VERSIONS
+    versions: tuple[str, ...] = VERSIONS
     if lines and lines[0].startswith("versions: "):
         versions = tuple(lines.pop(0).partition(": ")[2].split())
     commands: list[Command] = []
