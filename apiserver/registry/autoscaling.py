@@ -275,7 +275,10 @@ def to_v2(hpa: Object) -> Object:
     annotations = dict(hpa["metadata"].get("annotations") or {})
     kept = {field: _restore(annotations.pop(key, None)) for field, key in _ANNOTATIONS.items()}
     percent = spec.pop("targetCPUUtilizationPercentage", None)
-    status.pop("currentCPUUtilizationPercentage", None)
+    used = status.pop("currentCPUUtilizationPercentage", None)
+    if used is not None:
+        current = {"averageUtilization": used}
+        status["currentMetrics"] = [{"type": "Resource", "resource": {"name": "cpu", "current": current}}]
     metrics = kept["metrics"] if isinstance(kept["metrics"], list) else []
     if percent is not None:
         target = {"type": "Utilization", "averageUtilization": percent}
