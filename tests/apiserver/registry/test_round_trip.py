@@ -80,6 +80,8 @@ def test_what_is_read_from_the_store_is_what_was_written(resource: Resource) -> 
     if conversion is not None:
         found = conversion.to_served(found)
     obj["metadata"]["resourceVersion"] = "7"
+    if resource.kind == "HorizontalPodAutoscaler":  # v1 tells in an annotation, too, what was measured
+        found["metadata"]["annotations"].pop("autoscaling.alpha.kubernetes.io/current-metrics", None)
     assert found == obj
     body = codec.body(codec.encode(stored), 7)
     assert orjson.loads(codec.header + body)["metadata"]["resourceVersion"] == "7"
