@@ -114,6 +114,18 @@ def test_mistakes_are_told_clearly(kubectl: Kubectl, space: str) -> None:
     assert "is invalid" in kubectl("-n", space, "create", "configmap", "Bad_Name", code=1)
 
 
+def test_apply_tells_everything_that_is_wrong_with_a_manifest(kubectl: Kubectl, space: str) -> None:
+    broken = service("web")
+    broken["spec"] |= {"ports": [{"port": 0}], "type": "Magic"}
+    said = kubectl("-n", space, "apply", "-f", "-", stdin=json.dumps(broken), code=1)
+    assert said.splitlines() == [
+        'The Service "web" is invalid: ',
+        "* spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        "* spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+        '* spec.type: Unsupported value: "Magic": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"',
+    ]
+
+
 def test_deletion_waits_until_it_has_happened(kubectl: Kubectl, space: str) -> None:
     for name in ("a", "b"):
         kubectl("-n", space, "create", "configmap", name, "--from-literal=x=1")
