@@ -126,6 +126,7 @@ class Stream:
             self.pending_size -= burst
             connection.unsent -= burst
             connection.write(b"".join(parts))
+            connection.answered = True
         connection.blocked.pop(self, None)
         if pending:
             connection.blocked[self] = None  # behind the others: they are served in turn
@@ -193,6 +194,7 @@ class Connection(asyncio.Protocol):
         self.streams: dict[int, Any] = {}
         self.blocked: dict[Stream, None] = {}
         self.unsent = 0
+        self.answered = False  # anything but answers to pings has gone out since the peer's last ping
         self.writable = False
         self.closed = False
         self.heard = 0.0

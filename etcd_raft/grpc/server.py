@@ -287,7 +287,6 @@ class ServerConnection(Connection):
         super().__init__(server.settings, RequestHead)
         self.server = server
         self.common_name = ""
-        self.answered = False  # since the client's last ping
         self._preface = b""
         self._greeted = False
         self._last = 0
