@@ -23,14 +23,30 @@ class Column(NamedTuple):
         }
 
 
+class Row(NamedTuple):
+    """One row: ``object`` is what ``includeObject`` asked for; ``conditions`` mark what is over (``Completed``)."""
+
+    cells: list[Any]
+    object: dict[str, Any] | None = None
+    conditions: Sequence[dict[str, Any]] = ()
+
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = {"cells": self.cells}
+        if self.conditions:
+            document["conditions"] = list(self.conditions)
+        if self.object is not None:
+            document["object"] = self.object
+        return document
+
+
 def table(
     columns: Sequence[Column],
-    rows: Iterable[tuple[list[Any], dict[str, Any] | None]],
+    rows: Iterable["Row"],
     list_metadata: dict[str, Any] | None = None,
     *,
     with_columns: bool = True,
 ) -> dict[str, Any]:
-    """A Table of ``(cells, object)`` pairs; the object is whatever ``includeObject`` asked for, or None.
+    """A Table of rows.
 
     In a watch only the first event carries the column definitions (``with_columns``), as upstream does.
     """
@@ -39,12 +55,8 @@ def table(
         "apiVersion": "meta.k8s.io/v1",
         "metadata": list_metadata or {},
         "columnDefinitions": [c.definition() for c in columns] if with_columns else None,
-        "rows": [_row(cells, obj) for cells, obj in rows],
+        "rows": [row.document() for row in rows],
     }
-
-
-def _row(cells: list[Any], obj: dict[str, Any] | None) -> dict[str, Any]:
-    return {"cells": cells} if obj is None else {"cells": cells, "object": obj}
 
 
 def partial_metadata(obj: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import orjson
 
 from apimachinery.errors import bad_request, quote
 from apimachinery.resources import Resource
-from apimachinery.table import Column
+from apimachinery.table import Column, Row
 from apimachinery.table import table as build_table
 from apiserver.negotiation import Form
 from apiserver.pieces import Pieces
@@ -175,18 +175,20 @@ class TableForm(_DecodedForm):
             return self
         return TableForm(self._strategy, self.codec, self.converter, self._version, self._include, False)
 
-    def _row(self, obj: Object, now: float) -> tuple[list[Any], Object | None]:
-        cells = self._strategy.cells(obj, now)
+    def _row(self, obj: Object, now: float) -> Row:
+        strategy = self._strategy
+        return Row(strategy.cells(obj, now), self._included(obj), strategy.row_conditions(obj))
+
+    def _included(self, obj: Object) -> Object | None:
         if self._include == "Object":
-            return cells, obj if self.converter is None else self.converter.to_served(obj)
+            return obj if self.converter is None else self.converter.to_served(obj)
         if self._include == "None":
-            return cells, None
-        partial = {
+            return None
+        return {
             "kind": "PartialObjectMetadata",
             "apiVersion": f"{_META}/{self._version}",
             "metadata": obj["metadata"],
         }
-        return cells, partial
 
     def single(self, body: bytes) -> Object:
         obj = self.decoded(body)
@@ -202,9 +204,9 @@ class TableForm(_DecodedForm):
         partial = {"kind": "PartialObjectMetadata", "apiVersion": f"{_META}/{self._version}", "metadata": metadata}
         columns: Sequence[Column] = self._strategy.columns
         empty: list[Any] = ["" if c.type == "string" else 0 for c in columns]
-        return self._table([(empty, partial)], {"resourceVersion": metadata["resourceVersion"]})
+        return self._table([Row(empty, partial)], {"resourceVersion": metadata["resourceVersion"]})
 
-    def _table(self, rows: list[tuple[list[Any], Object | None]], metadata: Object) -> Object:
+    def _table(self, rows: list[Row], metadata: Object) -> Object:
         built = build_table(self._strategy.columns, rows, metadata, with_columns=self._with_columns)
         built["apiVersion"] = f"{_META}/{self._version}"
         return built

@@ -1,6 +1,6 @@
 """Pods: the strategy, and what a row of ``kubectl get pods`` says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from apimachinery import duration, errors, meta, names
@@ -197,6 +197,15 @@ class PodStrategy(Strategy):
             status.get("nominatedNodeName") or "<none>",
             _readiness_gates(obj),
         ]
+
+    def row_conditions(self, obj: Object) -> Sequence[Object]:
+        return _OVER.get((obj.get("status") or {}).get("phase", ""), ())
+
+
+_OVER = {
+    phase: ({"type": "Completed", "status": "True", "reason": phase, "message": message},)
+    for phase, message in (("Succeeded", "The pod has completed successfully."), ("Failed", "The pod failed."))
+}
 
 
 def _status_rules(new: Object, old: Object) -> list[FieldError]:

@@ -10,6 +10,7 @@ The order of a create is ``default``, admission, ``before_create``; of an update
 ``before_update`` (``before_status_update`` for ``/status``), which raise ``StatusError``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from apimachinery import duration, errors, meta, names
@@ -142,6 +143,10 @@ class Strategy:
     def cells(self, obj: Object, now: float) -> list[Any]:
         """One row under ``columns``; ``now`` in seconds since the epoch."""
         return [obj["metadata"].get("name", ""), self.age(obj, now)]
+
+    def row_conditions(self, obj: Object) -> Sequence[Object]:
+        """What a Table says of a row beside its cells: upstream marks pods that are over."""
+        return ()
 
     @staticmethod
     def age(obj: Object, now: float) -> str:

@@ -1,13 +1,13 @@
 """Tables of rows that the server prints."""
 
-from apimachinery.table import Column, partial_metadata, table
+from apimachinery.table import Column, Row, partial_metadata, table
 
 
 def test_a_table_has_definitions_and_rows_with_objects() -> None:
     pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {}}
     built = table(
         [Column("Name", format="name"), Column("Node", priority=1)],
-        [(["p", "n"], partial_metadata(pod))],
+        [Row(["p", "n"], partial_metadata(pod))],
         {"resourceVersion": "5"},
     )
     assert built["metadata"] == {"resourceVersion": "5"}
@@ -27,7 +27,7 @@ def test_a_table_has_definitions_and_rows_with_objects() -> None:
 
 
 def test_later_events_of_a_watch_leave_the_definitions_out() -> None:
-    assert table([Column("Name")], [(["p"], None)], with_columns=False) == {
+    assert table([Column("Name")], [Row(["p"])], with_columns=False) == {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {},

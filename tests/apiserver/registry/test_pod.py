@@ -296,6 +296,17 @@ def test_a_deleted_pod_is_terminating_until_it_is_over() -> None:
     assert row(made)[2] == "Succeeded"
 
 
+def test_rows_of_pods_that_are_over_are_marked_completed() -> None:
+    def conditions(phase: str) -> list[dict[str, Any]]:
+        return list(strategy_of(pod()).row_conditions({"status": {"phase": phase}}))
+
+    message = "The pod has completed successfully."
+    expected = {"type": "Completed", "status": "True", "reason": "Succeeded", "message": message}
+    assert conditions("Succeeded") == [expected]
+    assert conditions("Failed") == [{**expected, "reason": "Failed", "message": "The pod failed."}]
+    assert conditions("Running") == []
+
+
 def test_wide_rows_show_address_and_node() -> None:
     made = with_status(podIPs=[{"ip": "10.0.0.9"}])
     made["spec"]["nodeName"] = "n1"
