@@ -26,6 +26,10 @@ Object = dict[str, Any]
 #: Kinds whose DELETE answers with the object even when it is gone; the others answer with a Status.
 _ANSWER_WITH_OBJECT = frozenset(
     (
+        "csidrivers",
+        "csinodes",
+        "storageclasses",
+        "volumeattachments",
         "pods",
         "services",
         "serviceaccounts",

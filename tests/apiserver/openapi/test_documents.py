@@ -173,3 +173,15 @@ def test_definitions_have_the_fields_of_upstreams() -> None:
         for g in s.get("x-kubernetes-group-version-kind", ())
     }
     assert {(r.group, r.version, r.kind) for r in RESOURCES} <= kinds
+
+
+def test_deletions_are_documented_as_they_are_answered() -> None:
+    from apiserver.handlers.delete import _ANSWER_WITH_OBJECT
+
+    documented = set()
+    for resource in RESOURCES:
+        item = v2()["paths"].get(f"{resource.path('{namespace}' if resource.namespaced else None, '{name}')}", {})
+        answer = item.get("delete", {}).get("responses", {}).get("200", {}).get("schema", {}).get("$ref")
+        if answer and not answer.endswith(".v1.Status"):
+            documented.add(resource.plural)
+    assert documented == _ANSWER_WITH_OBJECT
