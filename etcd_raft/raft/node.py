@@ -116,29 +116,31 @@ class RawNode:
             or raft.read_states
             or raft.log.pending_snapshot
             or raft.log.stable < raft.log.last_index
-            or raft.hard_state() != self._hard_state
+            or self._hard_state_changed()
             or raft.log.to_apply(1)
         )
+
+    def _hard_state_changed(self) -> bool:
+        raft, written = self.raft, self._hard_state
+        return raft.log.committed != written.commit or raft.term != written.term or raft.vote != written.vote
 
     def ready(self) -> Ready:
         """What there is to do now. ``advance`` has to follow before the next one."""
         assert self._ready is None, "the last Ready has not been advanced"
-        raft = self.raft
-        state = raft.hard_state()
-        changed = state != self._hard_state
-        entries = list(raft.log.unstable())
-        must_sync = bool(entries) or (state.term, state.vote) != (self._hard_state.term, self._hard_state.vote)
+        raft, written = self.raft, self._hard_state
+        entries = raft.log.unstable()
+        must_sync = bool(entries) or raft.term != written.term or raft.vote != written.vote
         ready = Ready(
-            hard_state=state if changed else None,
+            hard_state=raft.hard_state() if self._hard_state_changed() else None,
             entries=entries,
             snapshot=raft.log.pending_snapshot,
             messages=raft.messages,
-            promises=[m for m in raft.promises if m.to != raft.id],
+            promises=[m for m in raft.promises if m.to != raft.id] if raft.promises else [],
             committed=raft.log.to_apply(raft.config.max_apply_size),
             read_states=raft.read_states,
             must_sync=must_sync or raft.log.pending_snapshot is not None,
         )
-        self._own = [m for m in raft.promises if m.to == raft.id]
+        self._own = [m for m in raft.promises if m.to == raft.id] if raft.promises else []
         raft.messages, raft.promises, raft.read_states = [], [], []
         self._ready = ready
         return ready
