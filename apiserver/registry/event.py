@@ -4,6 +4,7 @@ from typing import Any
 
 from apimachinery import duration, names
 from apimachinery.errors import FieldError, invalid_value, required, too_long
+from apimachinery.resources import Resource
 from apimachinery.table import Column
 from apiserver.registry.strategy import NAME, Object, Strategy
 
@@ -14,9 +15,15 @@ _FIELDS = (
 )  # fmt: skip
 
 
+#: What events.k8s.io calls the same fields.
+_REGARDING = {
+    field.replace("involvedObject.", "regarding.").replace("reportingComponent", "reportingController"): field
+    for field in _FIELDS
+}
+
+
 class EventStrategy(Strategy):
     allow_create_on_update = True
-    selectable = _FIELDS
     columns = (
         Column("Last Seen", description="The time at which the most recent occurrence of this event was recorded."),
         Column("Type", description="Type of this event (Normal, Warning), new types could be added in the future"),
@@ -52,13 +59,14 @@ class EventStrategy(Strategy):
             found += _new_style(event)
         return found
 
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource)
+        self.selectable = tuple(_REGARDING) if resource.group else _FIELDS
+
     def check_field_label(self, label: str) -> str:
         """Clients of events.k8s.io/v1 say what the field is called there."""
-        if self.resource.group:
-            if label.startswith(("involvedObject.", "reportingComponent", "source")):
-                raise self.unsupported_field_label(label)
-            label = label.replace("regarding.", "involvedObject.").replace("reportingController", "reportingComponent")
-        return super().check_field_label(label)
+        known = super().check_field_label(label)
+        return _REGARDING.get(known, known) if self.resource.group else known
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         event = to_core(obj)

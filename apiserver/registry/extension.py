@@ -6,7 +6,7 @@ from apimachinery.duration import human
 from apimachinery.errors import FieldError, duplicate, invalid_value, not_supported, required
 from apimachinery.selectors import validate_label_selector
 from apimachinery.table import Column
-from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.objectmeta import IMMUTABLE, keep_for_status
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 
 # --- webhooks ---------------------------------------------------------------------------------------------------
@@ -194,6 +194,10 @@ class FlowSchemaStrategy(Strategy):
         if not spec.get("matchingPrecedence"):
             spec["matchingPrecedence"] = 1000
 
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_status_update(new, old)
+        keep_for_status(new["metadata"], old["metadata"])
+
     def rules(self, obj: Object) -> list[FieldError]:
         spec = obj["spec"]
         found: list[FieldError] = []
@@ -251,6 +255,10 @@ class PriorityLevelStrategy(Strategy):
                 for field, value in _QUEUES.items():
                     if not queuing.get(field):
                         queuing[field] = value
+
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_status_update(new, old)
+        keep_for_status(new["metadata"], old["metadata"])
 
     def rules(self, obj: Object) -> list[FieldError]:
         spec = obj["spec"]

@@ -85,6 +85,13 @@ def carry_over(new: Metadata, old: Metadata) -> None:
     new.pop("selfLink", None)
 
 
+def keep_for_status(new: Metadata, old: Metadata) -> None:
+    """For the kinds whose ``/status`` changes nothing of the metadata but who owns which field."""
+    written = {field: new[field] for field in ("managedFields", "resourceVersion") if field in new}
+    new.clear()
+    new.update({field: value for field, value in old.items() if field != "managedFields"} | written)
+
+
 def _shared(metadata: Metadata) -> list[FieldError]:
     """Rules that hold at creation and at every update."""
     found: list[FieldError] = []

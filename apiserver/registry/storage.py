@@ -14,7 +14,7 @@ from apimachinery.errors import (
 )
 from apimachinery.selectors import validate_label_selector
 from apimachinery.table import Column
-from apiserver.registry.objectmeta import IMMUTABLE, validate_annotations, validate_labels
+from apiserver.registry.objectmeta import IMMUTABLE, keep_for_status, validate_annotations, validate_labels
 from apiserver.registry.pod_defaults import round_resources
 from apiserver.registry.scheduling_rules import validate_node_selector
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
@@ -428,6 +428,7 @@ class StorageClassStrategy(Strategy):
 
 
 class VolumeAttachmentStrategy(Strategy):
+    allow_unconditional_update = False
     has_status = True
     columns = (
         NAME,
@@ -442,6 +443,10 @@ class VolumeAttachmentStrategy(Strategy):
 
     def prepare_for_create(self, obj: Object) -> None:
         obj["status"] = {"attached": False}
+
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_status_update(new, old)
+        keep_for_status(new["metadata"], old["metadata"])
 
     def rules(self, obj: Object) -> list[FieldError]:
         spec = obj.get("spec") or {}
@@ -469,6 +474,7 @@ class VolumeAttachmentStrategy(Strategy):
 
 
 class CSIDriverStrategy(Strategy):
+    allow_unconditional_update = False
     columns = (
         NAME,
         Column("AttachRequired", "boolean", description="attachRequired indicates this CSI volume driver requires an attach "
@@ -509,6 +515,7 @@ class CSIDriverStrategy(Strategy):
 
 
 class CSINodeStrategy(Strategy):
+    allow_unconditional_update = False
     columns = (
         NAME,
         Column("Drivers", "integer", description="Drivers indicates the number of CSI drivers registered on the node"),
@@ -532,6 +539,7 @@ class CSINodeStrategy(Strategy):
 
 
 class StorageCapacityStrategy(Strategy):
+    allow_unconditional_update = False
     columns = (
         NAME,
         Column("StorageClassName", description="storageClassName represents the name of the StorageClass that the reported "
