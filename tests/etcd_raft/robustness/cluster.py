@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from etcd_raft.client import EtcdClient
+from etcd_raft.proto import rpc_pb2 as pb
 from etcd_raft.server.membership import member_id
 from tests.etcd_raft.processes import ClusterProcesses, MemberProcess, answers, eventually
 from tests.etcd_raft.robustness import checker, watch_guarantees
@@ -49,6 +50,17 @@ class LinkedCluster(ClusterProcesses):
                 member.process = None
                 member.start()
         await self.ready()
+
+    async def hashes(self, revision: int) -> dict[str, int]:
+        """Each member's checksum of all keys as of a revision."""
+        request = pb.HashKVRequest(revision=revision).SerializeToString()
+        found: dict[str, int] = {}
+        for member in self.members:
+            async with self.client(member) as client:
+                await client.get(b"so that it has everything")
+                answer = await client.connection.unary("/etcdserverpb.Maintenance/HashKV", request, 5.0)
+                found[member.name] = pb.HashKVResponse.FromString(answer).hash
+        return found
 
     def close(self) -> None:
         super().close()
@@ -99,6 +111,7 @@ async def run(
         stop.set()
         await asyncio.gather(*working)
         last.set_result(await traffic.finish())
+        traffic.history.hashes = await cluster.hashes(last.result())
         done, slow = await asyncio.wait(watching, timeout=patience)
         for task in done:
             task.result()
@@ -116,6 +129,8 @@ async def run(
 def violations(history: History) -> list[str]:
     """Every way in which what was seen breaks a promise."""
     _, broken = watch_guarantees.violations(history)
+    if len(set(history.hashes.values())) > 1:
+        broken.append(f"The members hold different things: {history.hashes}")
     if history.starved:
         broken.append(history.starved)
     stuck = checker.stuck(history.operations, history.initial)

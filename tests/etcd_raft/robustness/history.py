@@ -78,6 +78,7 @@ class History:
     stale_reads: list[StaleRead] = field(default_factory=list)
     watchers: list[list[Watch]] = field(default_factory=list)
     compacted: int = 0  # the highest revision that anybody asked to compact at
+    hashes: dict[str, int] = field(default_factory=dict)  # of each member's keys, at the end
     starved: str = ""  # who was not told everything in the end
 
     @property

@@ -201,7 +201,7 @@ class Traffic:
             patience = pick.uniform(0.2, 0.8) if number % 4 == 3 else 1e9
             async with EtcdClient([self.urls[turn % len(self.urls)]], timeout=2.5) as client:
                 with contextlib.suppress(EtcdError, TimeoutError):
-                    await _watch(client, watch, until, patience, number % 4 == 2)
+                    await watch_once(client, watch, until, patience, number % 4 == 2)
             start = max(start, watch.compacted, *(e.revision + 1 for e in watch.events()), *_notices(watch))
             turn += 1
 
@@ -215,7 +215,7 @@ class Traffic:
             told.append(watch)
             async with EtcdClient([self.urls[turn % len(self.urls)]], timeout=2.5) as client:
                 with contextlib.suppress(EtcdError, TimeoutError):
-                    await _watch(client, watch, until, 0.7, True)
+                    await watch_once(client, watch, until, 0.7, True)
             turn += 1
 
     async def through_the_client(self, until: asyncio.Future[int]) -> None:
@@ -239,9 +239,16 @@ class Traffic:
                 watch.responses.append(Response(batch.revision, events, batch.is_progress))
 
 
-async def _watch(client: EtcdClient, watch: Watch, until: asyncio.Future[int], patience: float, progress: bool) -> None:
+async def watch_once(
+    client: EtcdClient,
+    watch: Watch,
+    until: asyncio.Future[int],
+    patience: float,
+    progress: bool,
+    require_leader: bool = True,
+) -> None:
     """One life of one watch; what it was told is in ``watch`` when this returns or raises."""
-    stream = await client.connection.stream(_WATCH, _LEADER)
+    stream = await client.connection.stream(_WATCH, _LEADER if require_leader else ())
     create = pb.WatchCreateRequest(
         key=watch.key, range_end=watch.end, start_revision=watch.start, prev_kv=watch.prev_kv, fragment=progress
     )
@@ -251,8 +258,8 @@ async def _watch(client: EtcdClient, watch: Watch, until: asyncio.Future[int], p
         await stream.send(pb.WatchRequest(create_request=create).SerializeToString())
         if progress:
             asking = asyncio.create_task(_ask_for_progress(stream))
-        while time.monotonic() < ends and not (until.done() and _seen([watch]) >= until.result()):
-            data = await asyncio.wait_for(stream.receive(), min(_SILENCE, max(0.01, ends - time.monotonic())))
+        while (left := ends - time.monotonic()) > 0 and not (until.done() and _seen([watch]) >= until.result()):
+            data = await _next(stream, watch, until, min(left, _SILENCE if require_leader else left))
             if data is None:
                 return
             answer = pb.WatchResponse.FromString(data)
@@ -272,6 +279,23 @@ async def _watch(client: EtcdClient, watch: Watch, until: asyncio.Future[int], p
             await asyncio.gather(asking, return_exceptions=True)
         stream.cancel()
         _forget_partial(watch)
+
+
+async def _next(stream: Any, watch: Watch, until: asyncio.Future[int], timeout: float) -> Any:
+    """The next message; None when there is none to wait for, because it is known now which write was the last."""
+    receiving = asyncio.ensure_future(stream.receive())
+    try:
+        if not until.done():
+            await asyncio.wait({receiving, until}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not receiving.done() and until.done() and _seen([watch]) >= until.result():
+                return None
+        if not receiving.done():
+            await asyncio.wait({receiving}, timeout=timeout)
+        if not receiving.done():
+            raise TimeoutError
+        return receiving.result()
+    finally:
+        receiving.cancel()
 
 
 async def _ask_for_progress(stream: Any) -> None:
