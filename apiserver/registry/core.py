@@ -1,6 +1,7 @@
 """The small kinds of core/v1: Namespace, ConfigMap, Secret, ServiceAccount, Endpoints."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_
 from apimachinery.table import Column
 from apiserver.registry.containers import PROTOCOLS
 from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.pod_rules import validate_ip
 from apiserver.registry.service_rules import validate_external_ip
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 
@@ -236,9 +238,12 @@ class EndpointsStrategy(Strategy):
                 port.setdefault("protocol", "TCP")
 
     def rules(self, obj: Object) -> list[FieldError]:
+        # A cluster on one host without root has its API servers at loopback, which upstream's never are.
+        own = (obj["metadata"].get("namespace"), obj["metadata"].get("name")) == ("default", "kubernetes")
+        check = validate_ip if own else validate_external_ip
         found: list[FieldError] = []
         for i, subset in enumerate(obj.get("subsets") or ()):
-            found += _subset(subset, f"subsets[{i}]")
+            found += _subset(subset, f"subsets[{i}]", check)
         return found
 
     def cells(self, obj: Object, now: float) -> list[Any]:
@@ -252,13 +257,14 @@ class EndpointsStrategy(Strategy):
         return [obj["metadata"]["name"], first_few(shown, "<none>"), self.age(obj, now)]
 
 
-def _subset(subset: Object, path: str) -> list[FieldError]:
+def _subset(subset: Object, path: str, check: Callable[[str, str], list[FieldError]]) -> list[FieldError]:
     found: list[FieldError] = []
     if not subset.get("addresses") and not subset.get("notReadyAddresses"):
         found.append(required(path, "must specify `addresses` or `notReadyAddresses`"))
     for field in ("addresses", "notReadyAddresses"):
         for i, address in enumerate(subset.get(field) or ()):
-            found += _address(address, f"{path}.{field}[{i}]")
+            where = f"{path}.{field}[{i}]"
+            found += check(address.get("ip", ""), f"{where}.ip") + _address(address, where)
     ports = subset.get("ports") or []
     for i, port in enumerate(ports):
         where, name = f"{path}.ports[{i}]", port.get("name", "")
@@ -278,7 +284,7 @@ def _address(address: Object, path: str) -> list[FieldError]:
     found = [invalid_value(f"{path}.hostname", host, p) for p in names.dns1123_label(host) if host]
     if node is not None:
         found += [invalid_value(f"{path}.nodeName", node, p) for p in names.dns1123_subdomain(node)]
-    return validate_external_ip(address.get("ip", ""), f"{path}.ip") + found
+    return found
 
 
 def _host_port(host: str, port: int) -> str:

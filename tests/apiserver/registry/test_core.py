@@ -113,6 +113,15 @@ def test_node_rows() -> None:
     assert row(made)[1] == "NotReady,SchedulingDisabled"
 
 
+def test_only_the_api_servers_own_endpoints_may_be_at_loopback() -> None:
+    subsets = [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 6443}]}]
+    refused = 'subsets[0].addresses[0].ip: Invalid value: "127.0.0.1": may not be in the loopback range'
+    assert refusals(core("Endpoints", subsets=subsets))[0].startswith(refused)
+    own = core("Endpoints", subsets=subsets)
+    own["metadata"].update(name="kubernetes", namespace="default")
+    assert refusals(own) == []
+
+
 def test_endpoints_rows_show_three() -> None:
     addresses = [{"ip": f"10.0.0.{i}"} for i in range(5)]
     made = create(core("Endpoints", subsets=[{"addresses": addresses, "ports": [{"port": 80}]}]))
