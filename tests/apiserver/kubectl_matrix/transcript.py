@@ -129,6 +129,7 @@ _MASKS: list[tuple[re.Pattern[str], str]] = [
         (rf"\({_AGE} ago\)", "(<age> ago)"),
         # Events below what ``describe`` shows.
         (rf"^(  (?:Normal|Warning) +\w+ +){_AGE}(?: \(x\d+ over {_AGE}\))? +", r"\1<age>  "),
+        (r"^(  (?:Type|----) +(?:Reason|------) +)(Age|----) +", r"\1\2  "),
         # Pods below what ``describe node`` shows.
         (rf"(\d%\) +){_AGE}$", r"\1<age>"),
     )
