@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from apimachinery.patch import Json, PatchError
+from apimachinery.schema.depth import TOO_DEEP, too_deep
 
 MAX_OPERATIONS = 10_000
 #: What all copy operations of a patch may add up to: a few of them can double a document each time.
@@ -25,6 +26,8 @@ def apply(original: Json, patch: Json) -> Json:
     copied = _Copied()
     for operation in patch:
         document = _apply_one(document, operation, copied)
+    if too_deep(document):
+        raise PatchError(TOO_DEEP, code=422)
     return document
 
 
@@ -35,6 +38,8 @@ class _Copied:
         self._size = 0
 
     def of(self, value: Json) -> Json:
+        if too_deep(value):
+            raise PatchError(TOO_DEEP, code=422)
         data = orjson.dumps(value)
         self._size += len(data)
         if self._size > MAX_COPIED:
@@ -96,7 +101,8 @@ def _index(container: list[Json], token: str, limit: int) -> int:
     digits = token.removeprefix("-")
     if not digits.isascii() or not digits.isdigit() or (len(digits) > 1 and digits.startswith("0")):
         raise PatchError(f"invalid array index {token!r}", code=422)
-    index = int(token)
+    # One that is this long is out of range, and Python does not read all of them.
+    index = int(token) if len(token) < 20 else -1 - limit
     if index < 0:
         index += limit
     if not 0 <= index < limit:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from apimachinery import errors
 from apimachinery.errors import quote
 from apimachinery.resources import Resource, by_kind
-from apimachinery.schema.body import parse_json, parse_yaml
+from apimachinery.schema.body import parse_json
 from apimachinery.schema.decoding import DecodeError, decode, unknown_fields
 from apimachinery.schema.definitions import Field, Schema, definition, schema_for, schema_of_kind
+from apimachinery.schema.yaml_body import parse_yaml
 
 __all__ = [
     "DecodeError",

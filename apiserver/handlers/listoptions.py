@@ -19,8 +19,9 @@ def parse_resource_version(text: str, complaint: str = "") -> int | None:
     if not text:
         return None
     if text.isascii() and text.isdigit():
-        if int(text) < 1 << 64:
-            return int(text)
+        digits = text.lstrip("0") or "0"
+        if len(digits) <= 20 and int(digits) < 1 << 64:  # Python does not read a number of some thousand digits
+            return int(digits)
         why = "value out of range"
     else:
         why = "invalid syntax"

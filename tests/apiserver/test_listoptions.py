@@ -120,7 +120,12 @@ def test_a_continue_token_says_where_to_go_on() -> None:
 
 def test_a_version_that_is_none_is_a_bad_request() -> None:
     assert [parse_resource_version(text) for text in ("", "0", "18446744073709551615")] == [None, 0, (1 << 64) - 1]
-    for text, why in (("abc", "invalid syntax"), ("-1", "invalid syntax"), (str(1 << 64), "value out of range")):
+    for text, why in (
+        ("abc", "invalid syntax"),
+        ("-1", "invalid syntax"),
+        (str(1 << 64), "value out of range"),
+        ("9" * 5000, "value out of range"),
+    ):
         with pytest.raises(StatusError) as refused:
             parse_resource_version(text)
         assert refused.value.code == 400

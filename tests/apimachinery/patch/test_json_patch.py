@@ -85,3 +85,19 @@ def test_copies_cannot_make_a_document_grow_without_end() -> None:
     with pytest.raises(PatchError, match="accumulated size increase of copy") as refused:
         apply({"a": ["x" * 1000]}, [double] * 100)
     assert refused.value.code == 422
+
+
+def test_a_document_cannot_be_put_together_deeper_than_one_may_be_sent() -> None:
+    nested: Any = 1
+    for _ in range(150):
+        nested = {"a": nested}
+    deep = [{"op": "add", "path": "/map", "value": nested}, {"op": "add", "path": "/map" + "/a" * 150, "value": nested}]
+    with pytest.raises(PatchError, match="exceeded max depth") as caught:
+        apply(DOC, deep)
+    assert caught.value.code == 422
+
+
+def test_an_index_of_thousands_of_digits_is_out_of_range() -> None:
+    for index in ("9" * 5000, "-" + "9" * 5000):
+        with pytest.raises(PatchError, match="invalid index"):
+            apply(DOC, [{"op": "remove", "path": f"/list/{index}"}])

@@ -1,17 +1,13 @@
-"""Bodies: what is given twice is noticed, in JSON and in YAML."""
+"""JSON bodies: what is given twice is noticed, and nothing is too long or too deep."""
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apimachinery.resources import by_kind
-from apimachinery.schema import read_object
-from apimachinery.schema.body import duplicate_fields, parse_json, parse_yaml
+from apimachinery.schema.body import duplicate_fields, parse_json
 from apimachinery.schema.decoding import DecodeError
-
-POD = by_kind("v1", "Pod")
-assert POD is not None
+from apimachinery.schema.depth import MAX_DEPTH
 
 
 def test_a_field_given_twice_is_named_with_its_path() -> None:
@@ -38,25 +34,20 @@ def test_an_encoded_value_never_has_duplicates(value: object) -> None:
         assert duplicate_fields(body) == []
 
 
-def test_yaml_reads_like_its_json() -> None:
-    body = b"metadata:\n  name: p\n  annotations: {when: 2024-01-01, on: 'yes'}\nspec:\n  hostNetwork: true\n"
-    value, twice = parse_yaml(body)
-    assert twice == []
-    assert value["metadata"]["annotations"] == {"when": "2024-01-01", "true": "yes"}
-    assert value["spec"] == {"hostNetwork": True}
-
-
-def test_yaml_keys_given_twice_are_named_with_their_line() -> None:
-    decoded = read_object(b"metadata:\n  name: a\n  name: b\nspec: {}\n", POD, yaml=True)
-    assert decoded.strict == ['yaml: unmarshal errors:\n  line 3: key "name" already set in map']
-
-
-@pytest.mark.parametrize("body", [b"a: [", b"a: b: c", b"!!python/object:os.system {}", b"\x00", b"&a [*a]"])
-def test_bad_yaml_is_an_error_and_no_crash(body: bytes) -> None:
-    with pytest.raises(DecodeError, match="error converting YAML to JSON: yaml: "):
-        parse_yaml(body)
-
-
 def test_deep_json_is_an_error_and_no_crash() -> None:
     with pytest.raises(DecodeError):
         parse_json(b"[" * 100_000 + b"]" * 100_000)
+
+
+def test_json_is_taken_as_deep_as_the_limit_and_no_deeper() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"a":' * depth + b"1" + b"}" * depth
+
+    assert parse_json(nested(MAX_DEPTH))[1] == []
+    with pytest.raises(DecodeError, match="exceeded max depth"):
+        parse_json(nested(MAX_DEPTH + 1))
+
+
+def test_a_number_of_thousands_of_digits_beside_a_duplicate_is_no_crash() -> None:
+    assert parse_json(b'{"a":1,"a":' + b"9" * 300 + b"}")[1] == ["a"]
+    assert duplicate_fields(b'{"a":1,"a":' + b"9" * 5000 + b"}") == ["a"]
