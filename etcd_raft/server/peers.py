@@ -8,6 +8,7 @@ forgotten (Raft itself repeats what matters); a call has an answer; a snapshot g
 import asyncio
 import json
 import logging
+import socket
 import ssl
 import struct
 import time
@@ -31,6 +32,7 @@ _MAX_BUFFERED = 32 << 20
 _CHUNK = 1 << 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _CONNECT_SECONDS = 3.0
+_UNANSWERED_MS = 5_000
 _VERSIONS = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3}
 _PROBE_SECONDS = 5.0
 
@@ -281,6 +283,11 @@ class Transport:
             context = self._client_context = self._client_context or client_context(self._tls)
         async with asyncio.timeout(_CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(host, port, ssl=context)
+            # As etcd's deadlines on peers: without it TCP repeats what a partition swallows ever more seldom, and for a while after
+            # the partition has ended nothing is heard.
+            connected = writer.get_extra_info("socket")
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
             try:
                 hello = {"cluster": self.cluster(), "from": self.id, "to": to}
                 writer.write(_frame(_HELLO, json.dumps(hello).encode()))
