@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from apimachinery.errors import FieldError, Literal, invalid_value, not_supported, quote, render_value, required
+from apimachinery.errors import (
+    FieldError,
+    Literal,
+    forbidden_field,
+    invalid_value,
+    not_supported,
+    quote,
+    render_value,
+    required,
+)
 from apimachinery.selectors import SelectorError, from_label_selector, from_set, validate_label_selector
 from apimachinery.table import Column
 from apiserver.registry.objectmeta import IMMUTABLE, NON_NEGATIVE
@@ -56,21 +65,32 @@ def validate_selector(spec: Object, path: str, *, what: str) -> list[FieldError]
     return found
 
 
-def validate_workload_template(spec: Object, path: str, *, restart: tuple[str, ...] = ("Always",)) -> list[FieldError]:
-    """The template's own rules, its labels against the selector, and the restart policies that make sense."""
-    template = spec.get("template") or {}
+def validate_workload_template(spec: Object, path: str, kind: str) -> list[FieldError]:
+    """The template's own rules, its labels against the selector, and what makes no sense in pods that never end."""
+    template, selector = spec.get("template") or {}, spec.get("selector")
     labels = (template.get("metadata") or {}).get("labels") or {}
     found: list[FieldError] = []
-    selector = spec.get("selector")
-    if selector is not None and (selector.get("matchLabels") or selector.get("matchExpressions")):
-        try:
-            matches = from_label_selector(selector).matches(labels)
-        except SelectorError:
-            matches = True  # the selector itself has been complained about
-        if not matches:
-            found.append(invalid_value(f"{path}.template.metadata.labels", labels, MISMATCH))
+    try:
+        # No selector selects nothing: it does not match either.
+        matches = selector is not None and from_label_selector(selector).matches(labels)
+    except SelectorError:
+        matches = True  # the selector itself has been complained about
+    if not matches:
+        found.append(mismatch(labels, f"{path}.template.metadata.labels"))
     found += validate_template(template, f"{path}.template")
-    found += validate_restart_policy(template, f"{path}.template.spec.restartPolicy", restart)
+    return found + validate_endless(template, f"{path}.template.spec", kind)
+
+
+def mismatch(labels: dict[str, str], path: str) -> FieldError:
+    return invalid_value(path, labels or Literal("map[string]string(nil)"), MISMATCH)
+
+
+def validate_endless(template: Object, path: str, kind: str) -> list[FieldError]:
+    """Pods of a workload that is kept up start again for ever."""
+    found = validate_restart_policy(template, f"{path}.restartPolicy", ("Always",))
+    if "activeDeadlineSeconds" in (template.get("spec") or {}):
+        detail = f"activeDeadlineSeconds in {kind} is not Supported"
+        found.append(forbidden_field(f"{path}.activeDeadlineSeconds", detail))
     return found
 
 

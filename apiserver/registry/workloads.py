@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from apimachinery import meta
-from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required
+from apimachinery import meta, names
+from apimachinery.errors import FieldError, Literal, forbidden_field, invalid_value, not_supported, quote, required
 from apimachinery.table import Column
-from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.objectmeta import IMMUTABLE, NON_NEGATIVE
 from apiserver.registry.pod import pod_warnings
 from apiserver.registry.pod_defaults import default_template
 from apiserver.registry.pod_rules import validate_template
-from apiserver.registry.rolling import amount, at_most_all, validate_int_or_percent, validate_rolling_update
+from apiserver.registry.rolling import validate_rolling_daemons, validate_rolling_ordinals, validate_rolling_update
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 from apiserver.registry.templated import (
     CONTAINERS,
@@ -17,13 +17,15 @@ from apiserver.registry.templated import (
     SELECTOR,
     container_cells,
     labels_cell,
+    mismatch,
     non_negative,
     selector_cell,
     selector_is_immutable,
-    validate_restart_policy,
+    validate_endless,
     validate_selector,
     validate_workload_template,
 )
+from apiserver.registry.workload_status import collisions_only_grow, no_more_than_ready, no_more_than_replicas
 
 
 class Workload(Strategy):
@@ -93,7 +95,7 @@ class DeploymentStrategy(Workload):
         spec = obj["spec"]
         found = non_negative(spec, "spec", "replicas")
         found += validate_selector(spec, "spec", what="deployment")
-        found += validate_workload_template(spec, "spec")
+        found += validate_workload_template(spec, "spec", "ReplicaSet")
         found += _deployment_strategy(spec["strategy"])
         found += non_negative(spec, "spec", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
         deadline = spec.get("progressDeadlineSeconds")
@@ -109,8 +111,9 @@ class DeploymentStrategy(Workload):
     def status_rules(self, new: Object, old: Object) -> list[FieldError]:
         status = new.get("status") or {}
         fields = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-        found = non_negative(status, "status", *fields, "unavailableReplicas")
-        return found + _no_more_than_replicas(status, "updatedReplicas", "readyReplicas", "availableReplicas")
+        found = non_negative(status, "status", *fields, "unavailableReplicas", "collisionCount")
+        found += no_more_than_replicas(status, "updatedReplicas", "readyReplicas", "availableReplicas")
+        return found + no_more_than_ready(status, "readyReplicas") + collisions_only_grow(new, old)
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -136,16 +139,16 @@ def _deployment_strategy(strategy: Object) -> list[FieldError]:
         if "rollingUpdate" not in strategy:
             return [required("spec.strategy.rollingUpdate", "this should be defaulted and never be nil")]
         return validate_rolling_update(strategy["rollingUpdate"], "spec.strategy.rollingUpdate")
-    return [not_supported("spec.strategy", strategy, ("Recreate", "RollingUpdate"))]
+    shown = _go_strategy("DeploymentStrategy", strategy, "RollingUpdateDeployment")
+    return [not_supported("spec.strategy", shown, ("Recreate", "RollingUpdate"))]
 
 
-def _no_more_than_replicas(status: Object, *fields: str) -> list[FieldError]:
-    replicas = status.get("replicas", 0)
-    return [
-        invalid_value(f"status.{f}", status.get(f, 0), "cannot be greater than status.replicas")
-        for f in fields
-        if status.get(f, 0) > replicas
-    ]
+def _go_strategy(go_type: str, strategy: Object, rolling_type: str) -> Literal:
+    """A strategy as Go's ``%#v`` prints it; a pointer's number means nothing there either."""
+    pointer = "0xc000000000" if "rollingUpdate" in strategy else "nil"
+    return Literal(
+        f"apps.{go_type}{{Type:{quote(strategy.get('type', ''))}, RollingUpdate:(*apps.{rolling_type})({pointer})}}"
+    )
 
 
 # --- ReplicaSet -------------------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ class ReplicaSetStrategy(Workload):
         spec = obj["spec"]
         found = non_negative(spec, "spec", "replicas", "minReadySeconds")
         found += validate_selector(spec, "spec", what="deployment")
-        return found + validate_workload_template(spec, "spec")
+        return found + validate_workload_template(spec, "spec", "ReplicaSet")
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         return selector_is_immutable(new, old)
@@ -189,7 +192,8 @@ class ReplicaSetStrategy(Workload):
         status = new.get("status") or {}
         fields = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
         found = non_negative(status, "status", *fields)
-        return found + _no_more_than_replicas(status, "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+        found += no_more_than_replicas(status, "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+        return found + no_more_than_ready(status, "readyReplicas")
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         replicas = (obj.get("status") or {}).get("replicas", 0)
@@ -232,10 +236,9 @@ class ReplicationControllerStrategy(ReplicaSetStrategy):
             return [*found, required("spec.template")]
         labels = (template.get("metadata") or {}).get("labels") or {}
         if any(labels.get(k) != v for k, v in selector.items()):
-            detail = "`selector` does not match template `labels`"
-            found.append(invalid_value("spec.template.metadata.labels", labels, detail))
+            found.append(mismatch(labels, "spec.template.metadata.labels"))
         found += validate_template(template, "spec.template")
-        return found + validate_restart_policy(template, "spec.template.spec.restartPolicy", ("Always",))
+        return found + validate_endless(template, "spec.template.spec", "ReplicationController")
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         return []
@@ -264,6 +267,16 @@ class StatefulSetStrategy(Workload):
         CONTAINERS,
         IMAGES,
     )
+
+    def validate_name(self, name: str, prefix: bool) -> list[str]:
+        """A label: the pods' host names are made of it."""
+        return names.dns1123_label(names.mask_trailing_dash(name) if prefix else name)
+
+    def validate(self, obj: Object) -> list[FieldError]:
+        # Only asked of new ones: there are old ones with any name.
+        service = obj["spec"].get("serviceName", "")
+        problems = names.dns1123_label(service) if service else []
+        return super().validate(obj) + [invalid_value("spec.serviceName", service, p) for p in problems]
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -294,20 +307,28 @@ class StatefulSetStrategy(Workload):
             detail = "must be 'OrderedReady' or 'Parallel'"
             found.append(invalid_value("spec.podManagementPolicy", policy, detail))
         found += _stateful_update(spec["updateStrategy"])
-        for field, value in spec["persistentVolumeClaimRetentionPolicy"].items():
+        for field in ("whenDeleted", "whenScaled"):
+            value = spec["persistentVolumeClaimRetentionPolicy"][field]
             if value not in ("Retain", "Delete"):
                 where = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
-                found.append(not_supported(where, value, ("Delete", "Retain")))
+                found.append(not_supported(where, value, ("Retain", "Delete")))
         found += non_negative(spec, "spec", "replicas", "minReadySeconds")
         found += non_negative(spec.get("ordinals") or {}, "spec.ordinals", "start")
         found += validate_selector(spec, "spec", what="statefulset")
-        return found + validate_workload_template(spec, "spec")
+        return found + validate_workload_template(spec, "spec", "StatefulSet")
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         fields = (new["spec"].keys() | old["spec"].keys()) - set(_STATEFUL_MUTABLE)
         if any(new["spec"].get(f) != old["spec"].get(f) for f in fields):
             return [forbidden_field("spec", _STATEFUL_IMMUTABLE)]
         return []
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        status = new.get("status") or {}
+        counts = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+        found = non_negative(status, "status", "replicas", *counts, "observedGeneration", "collisionCount")
+        found += no_more_than_replicas(status, *counts)
+        return found + no_more_than_ready(status, "status.readyReplicas") + collisions_only_grow(new, old)
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -323,21 +344,27 @@ def _stateful_update(strategy: Object) -> list[FieldError]:
     path, kind = "spec.updateStrategy", strategy.get("type", "")
     rolling = strategy.get("rollingUpdate")
     if kind == "OnDelete":
-        if rolling is not None:
-            detail = "only allowed for updateStrategy 'RollingUpdate'"
-            return [invalid_value(f"{path}.rollingUpdate", rolling, detail)]
-        return []
-    if kind != "RollingUpdate":
-        return [invalid_value(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")]
-    found = non_negative(rolling or {}, f"{path}.rollingUpdate", "partition")
-    unavailable = (rolling or {}).get("maxUnavailable")
-    found += validate_int_or_percent(unavailable, f"{path}.rollingUpdate.maxUnavailable")
-    if unavailable is not None and not amount(unavailable):
-        found.append(invalid_value(f"{path}.rollingUpdate.maxUnavailable", unavailable, "cannot be 0"))
-    return found + at_most_all(unavailable, f"{path}.rollingUpdate.maxUnavailable")
+        if rolling is None:
+            return []
+        pointer = "0xc000000000" if "maxUnavailable" in rolling else "nil"
+        shown = Literal(
+            f"apps.RollingUpdateStatefulSetStrategy{{Partition:{rolling.get('partition', 0)}, "
+            f"MaxUnavailable:(*intstr.IntOrString)({pointer})}}"
+        )
+        return [invalid_value(f"{path}.rollingUpdate", shown, "only allowed for updateStrategy 'RollingUpdate'")]
+    if kind == "RollingUpdate":
+        return validate_rolling_ordinals(rolling or {}, f"{path}.rollingUpdate")
+    shown = _go_strategy("StatefulSetUpdateStrategy", strategy, "RollingUpdateStatefulSetStrategy")
+    return [invalid_value(path, shown, "must be 'RollingUpdate' or 'OnDelete'")]
 
 
 # --- DaemonSet --------------------------------------------------------------------------------------------------
+
+
+_DAEMON_COUNTS = (
+    "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
+    "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount",
+)  # fmt: skip
 
 
 class DaemonSetStrategy(Workload):
@@ -394,13 +421,18 @@ class DaemonSetStrategy(Workload):
 
     def rules(self, obj: Object) -> list[FieldError]:
         spec = obj["spec"]
-        found = validate_selector(spec, "spec", what="daemonset")
-        found += validate_workload_template(spec, "spec")
-        found += non_negative(spec, "spec", "minReadySeconds", "revisionHistoryLimit")
-        return found + _daemon_update(spec["updateStrategy"])
+        # A missing selector is only told by what it does not match.
+        found = validate_selector(spec, "spec", what="daemonset") if "selector" in spec else []
+        found += validate_workload_template(spec, "spec", "DaemonSet")
+        found += non_negative(spec, "spec", "minReadySeconds")
+        found += _daemon_update(spec["updateStrategy"])
+        return found + non_negative(spec, "spec", "revisionHistoryLimit")
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         return selector_is_immutable(new, old)
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return non_negative(new.get("status") or {}, "status", *_DAEMON_COUNTS) + collisions_only_grow(new, old)
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -423,21 +455,11 @@ def _daemon_update(strategy: Object) -> list[FieldError]:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        return [not_supported(f"{path}.type", kind, ("RollingUpdate", "OnDelete"))]
-    rolling = strategy.get("rollingUpdate")
-    if rolling is None:
+        shown = _go_strategy("DaemonSetUpdateStrategy", strategy, "RollingUpdateDaemonSet")
+        return [not_supported(path, shown, ("RollingUpdate", "OnDelete"))]
+    if "rollingUpdate" not in strategy:
         return [required(f"{path}.rollingUpdate")]
-    found: list[FieldError] = []
-    for field in ("maxUnavailable", "maxSurge"):
-        found += validate_int_or_percent(rolling.get(field), f"{path}.rollingUpdate.{field}")
-    unavailable, surge = amount(rolling.get("maxUnavailable")), amount(rolling.get("maxSurge"))
-    if unavailable and surge:
-        detail = "may not be set when maxUnavailable is non-zero"
-        found.append(invalid_value(f"{path}.rollingUpdate.maxSurge", rolling.get("maxSurge"), detail))
-    elif not unavailable and not surge:
-        detail = "cannot be 0 when maxSurge is 0"
-        found.append(invalid_value(f"{path}.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"), detail))
-    return found
+    return validate_rolling_daemons(strategy["rollingUpdate"], f"{path}.rollingUpdate")
 
 
 # --- ControllerRevision and PodTemplate -------------------------------------------------------------------------
@@ -452,10 +474,10 @@ class ControllerRevisionStrategy(Strategy):
     )
 
     def rules(self, obj: Object) -> list[FieldError]:
-        found = non_negative(obj, "", "revision")
-        if obj.get("data") is None:
-            found.append(required("data", "data is mandatory"))
-        return [FieldError(e.type, e.field.lstrip("."), e.bad_value, e.detail) for e in found]
+        found = [] if obj.get("data") is not None else [required("data", "data is mandatory")]
+        if obj.get("revision", 0) < 0:
+            found.append(invalid_value("revision", obj["revision"], NON_NEGATIVE))
+        return found
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         return [] if new.get("data") == old.get("data") else [invalid_value("data", new.get("data"), IMMUTABLE)]

@@ -74,6 +74,17 @@ def update_refusals(old: Object, **changes: Any) -> list[str]:
     return [f"{c['field']}: {c['message']}" for c in error.value.causes]
 
 
+def status_refusals(old: Object, **changes: Any) -> list[str]:
+    """The messages with which a PUT of ``/status`` is refused."""
+    new = copy.deepcopy(old)
+    for path, value in changes.items():
+        set_at(new, path.replace("__", "/"), value)
+    with pytest.raises(StatusError) as error:
+        strategy_of(old).before_status_update(new, old)
+    assert error.value.code == 422
+    return [f"{c['field']}: {c['message']}" for c in error.value.causes]
+
+
 def row(obj: Object, now: float = 1704067260.0) -> list[Any]:
     """The cells a minute after ``create`` says the object was made."""
     return strategy_of(obj).cells(obj, now)

@@ -59,7 +59,7 @@ def binding(**fields: Any) -> dict[str, Any]:
         (changed(ingress(), "spec/rules/0/http/paths/0/path", "x"), 'spec.rules[0].http.paths[0].path: Invalid value: "x": must be an absolute path'),
         (changed(ingress(), "spec/rules/0/http/paths/0/backend/service/port", {}), "spec.rules[0].http.paths[0].backend: Required value: port name or number is required"),
         (thing("networking.k8s.io/v1", "NetworkPolicy", spec={"ingress": [{"from": [{}]}]}), "spec.ingress[0].from[0]: Required value: must specify a peer"),
-        (thing("policy/v1", "PodDisruptionBudget", spec={"maxUnavailable": "200%"}), 'spec.maxUnavailable: Invalid value: "200%": must not be greater than 100%'),
+        (thing("policy/v1", "PodDisruptionBudget", spec={"maxUnavailable": "200%"}), 'spec.maxUnavailable: Invalid value: intstr.IntOrString{Type:1, IntVal:0, StrVal:"200%"}: must not be greater than 100%'),
         (thing("scheduling.k8s.io/v1", "PriorityClass", "", value=2_000_000_000), "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"),
         (thing(f"{RBAC}/v1", "Role", rules=[{"apiGroups": [""], "resources": ["pods"]}]), "rules[0].verbs: Required value: verbs must contain at least one value"),
         (thing(f"{RBAC}/v1", "Role", rules=[{"verbs": ["get"], "nonResourceURLs": ["/x"]}]), 'rules[0].nonResourceURLs: Invalid value: []string{"/x"}: namespaced rules cannot apply to non-resource URLs'),
