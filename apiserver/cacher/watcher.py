@@ -18,8 +18,9 @@ MAX_WAITING_BYTES = 16 << 20
 MAX_WAITING_EVENTS = 20_000
 #: What is written at once is no longer shared: a client that then takes nothing keeps this much, and little more.
 WRITE_BYTES = 256 * 1024
-#: How long watchers are written to before the loop turns to others, and for how long before others get an equal share.
-_SLICE_SECONDS, _BURST_SECONDS = 0.002, 0.02
+#: How long watchers are written to before the loop turns to others, how much of that time others are then given, and how
+#: much they may be owed before they are.
+_SLICE_SECONDS, _OTHERS_SHARE, _BURST_SECONDS = 0.002, 0.5, 0.02
 
 Matches = Callable[[Attributes], bool]
 
@@ -44,8 +45,8 @@ class Outbox:
     """Gathers the watchers that have something to send and lets each write once for all that arrived meanwhile.
 
     A write costs as much with one event as with ten, and to write to hundreds takes longer than a change takes to come in. So
-    it is done in slices, and writing for longer than ``_BURST_SECONDS`` leaves as much time to everything else: then
-    changes gather, every write carries several, and those who make the changes are not held up by those who watch.
+    it is done in slices, and who has written for long leaves ``_OTHERS_SHARE`` of that time to everything else: then changes
+    gather, every write carries several, and those who make the changes are not held up by those who watch.
     """
 
     def __init__(self) -> None:
@@ -84,7 +85,7 @@ class Outbox:
 
     def _pay(self, began: float) -> None:
         now = time.perf_counter()
-        self._credit -= min(now - began, 2 * _SLICE_SECONDS)
+        self._credit -= _OTHERS_SHARE * min(now - began, 2 * _SLICE_SECONDS)
         self._earned_until = now
         self._planned = bool(self._dirty)
         if self._planned:
