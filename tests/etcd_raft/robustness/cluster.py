@@ -102,12 +102,17 @@ async def run(
     watching += [
         asyncio.create_task(traffic.future_watcher(last)), asyncio.create_task(traffic.through_the_client(last))
     ]  # fmt: skip
+
+    async def enough() -> bool:
+        return len(traffic.history.writes) >= 30
+
     try:
         for _ in range(rounds):
             await asyncio.sleep(calm)
             await fault(cluster, traffic)
         await asyncio.sleep(calm)
         await cluster.whole()
+        await eventually("enough has happened to be worth a look", enough)
         stop.set()
         await asyncio.gather(*working)
         last.set_result(await traffic.finish())
