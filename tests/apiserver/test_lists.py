@@ -1,5 +1,6 @@
 """Lists: selectors, pages on one snapshot, versions, forms."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -123,13 +124,15 @@ async def test_a_version_and_a_limit_ask_for_what_the_table_of_semantics_says(ap
 
 
 async def test_a_version_of_the_future_times_out_with_a_hint_to_retry(api: Api, ten: str) -> None:
-    status = await api.get(ten, code=504, resourceVersion="999999999")
+    status, response = await asyncio.gather(
+        api.get(ten, code=504, resourceVersion="999999999"),
+        api.http.get(f"{ten}/c0", params={"resourceVersion": "999999999"}),
+    )
     assert status["reason"] == "Timeout"
     assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
     assert status["details"]["causes"][0]["message"] == "Too large resource version"
     assert status["message"].startswith("Timeout: Too large resource version: 999999999, current: ")
     assert status["details"]["retryAfterSeconds"] == 1
-    response = await api.http.get(f"{ten}/c0", params={"resourceVersion": "999999999"})
     assert (response.status_code, response.headers["retry-after"]) == (504, "1")
 
 
