@@ -141,6 +141,9 @@ def masked(text: str, extra: tuple[tuple[str, str], ...] = ()) -> str:
         text = re.sub(pattern, name, text)
     # The time of a line of the log (only those lines begin with one), and the padding of tables around what was replaced.
     text = re.sub(r"(?m)^\{\"level\":.*$", _log_line, text)
+    # Members come in the order of their ids, which nobody chooses.
+    text = re.sub(r'(?<=ETCD_INITIAL_CLUSTER=")[^"]*', lambda match: ",".join(sorted(match[0].split(","))), text)
+    text = re.sub(r"\bMember +ID\b", "Member ID", text)  # a short id is padded
     text = re.sub(r" *\| *", "|", text)
     return re.sub(r"\+-[-+]*\+", "+-+", text)
 

@@ -304,7 +304,10 @@ async def test_a_member_is_added_promoted_moved_and_removed(tmp_path: Path) -> N
             await until(f"move-leader {id}")
             store.members.append(joining)
             await until("endpoint health --cluster")
-            await run("endpoint status -w=fields --cluster")
+            for member in store.members:
+                one = ClusterProcesses(folder, 0)
+                one.members = [member]
+                said.append(etcdctl.masked(str(await etcdctl.run(ctl, one, "endpoint status -w=fields"))))
             await run(f"member update {id} --peer-urls=http://127.0.0.1:{later_peer}")
             await run(f"member update {id} --peer-urls={joining.peer_url}")
             store.members.pop()
