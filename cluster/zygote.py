@@ -33,6 +33,7 @@ FIRST = (
     "orjson",
     "uvloop",
     "httptools",
+    "hpack",
     "google.protobuf.internal.builder",
     "google.protobuf.message",
     "email.utils",
