@@ -117,6 +117,8 @@ _MASKS: list[tuple[re.Pattern[str], str]] = [
         (r"SHA256=[0-9a-f]{64}", "SHA256=<hash>"),
         (r"/tmp/(LIVE|MERGED|kubectl-edit)-\d+", r"/tmp/\1"),
         (r"\x1b\[[\d;]*m", ""),
+        # Whether client-go notices its own deadline while it reads a watch or when it begins the next one.
+        (r"^[IE]\d{4} \S+ +\d+ reflector\.go:\d+\] .*", ""),
         # How far a rollout had come when somebody looked.
         (r"^[Ww]aiting for (?:deployment|daemon set|statefulset|\d+ pods) .*\n?", ""),
         # Five letters of generated names; upstream's alphabet has no vowels. Events have a time for a suffix.
