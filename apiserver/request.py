@@ -44,7 +44,10 @@ class RequestInfo:
             return
         if len(parts) > 1 and not parts[-1]:
             parts.pop()  # a trailing slash
-        self._resource_parts(method, parts)
+        watching = parts[0] == "watch" and len(parts) > 1 and method == "GET"
+        self._resource_parts(method, parts[1:] if watching else parts)
+        if watching and not self.subresource:
+            self.verb = "watch"  # the old form of ?watch=true, for a collection and for one object
 
     def _resource_parts(self, method: str, parts: list[str]) -> None:
         if parts[0] == "namespaces" and len(parts) > 1:

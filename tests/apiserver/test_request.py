@@ -26,6 +26,9 @@ def info(method: str, path: str) -> tuple[str, str, str, str, str, str]:
         ("PUT", "/api/v1/namespaces/a/finalize", ("update", "", "namespaces", "a", "a", "finalize")),
         ("GET", "/api/v1/nodes/n/", ("get", "", "nodes", "", "n", "")),
         ("POST", "/api/v1/nodes", ("create", "", "nodes", "", "", "")),
+        ("GET", "/api/v1/watch/pods", ("watch", "", "pods", "", "", "")),
+        ("GET", "/apis/apps/v1/watch/namespaces/a/deployments/d", ("watch", "apps", "deployments", "a", "d", "")),
+        ("GET", "/api/v1/watch/namespaces/a", ("watch", "", "namespaces", "a", "a", "")),
     ],
 )
 def test_paths_are_understood(method: str, path: str, wanted: tuple[str, ...]) -> None:

@@ -268,3 +268,15 @@ async def test_a_watch_replayed_from_any_version_equals_the_list_under_concurren
         state = {item["metadata"]["name"]: item for item in past["items"]}
         state = await replayed(api, path, since, state, end)
         assert [state[name] for name in sorted(state)] == listed["items"], f"from {since}"
+
+
+async def test_the_old_paths_of_watches_are_served(api: Api, namespace: str, path: str) -> None:
+    """Deprecated since 1.11, still there upstream: a collection, and one object by its name."""
+    begin = await version(api, path)
+    old = f"/api/v1/watch/namespaces/{namespace}/configmaps"
+    await api.create(path, config_map("a"))
+    await api.create(path, config_map("b"))
+    async with watching(api, old, resourceVersion=begin) as watch:
+        assert await watch.take(2) == [("ADDED", "a"), ("ADDED", "b")]
+    async with watching(api, f"{old}/b", resourceVersion=begin) as watch:
+        assert await watch.take(1) == [("ADDED", "b")]
