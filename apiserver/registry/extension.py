@@ -3,10 +3,18 @@
 from typing import Any
 
 from apimachinery.duration import human
-from apimachinery.errors import FieldError, duplicate, invalid_value, not_supported, required
-from apimachinery.selectors import validate_label_selector
+from apimachinery.errors import FieldError
 from apimachinery.table import Column
-from apiserver.registry.objectmeta import IMMUTABLE, keep_for_status
+from apiserver.registry.admission_rules import validate_policy, validate_policy_binding, validate_webhooks
+from apiserver.registry.certificate_rules import (
+    keep_decisions,
+    stamp_conditions,
+    validate_request,
+    validate_request_update,
+)
+from apiserver.registry.flow_rules import validate_flow_schema, validate_flow_status, validate_priority_level
+from apiserver.registry.objectmeta import keep_for_status
+from apiserver.registry.objectmeta import validate_update as validate_metadata_update
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 
 # --- webhooks ---------------------------------------------------------------------------------------------------
@@ -43,49 +51,14 @@ class WebhooksStrategy(Strategy):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
     def rules(self, obj: Object) -> list[FieldError]:
-        found: list[FieldError] = []
-        seen: set[str] = set()
-        for i, webhook in enumerate(obj.get("webhooks") or ()):
-            where, name = f"webhooks[{i}]", webhook.get("name", "")
-            if name in seen:
-                found.append(duplicate(f"{where}.name", name))
-            seen.add(name)
-            found += _webhook(webhook, where)
-        return found
+        return validate_webhooks(obj.get("webhooks") or [])
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        found = validate_metadata_update(new["metadata"], old["metadata"])
+        return found + validate_webhooks(new.get("webhooks") or [], old.get("webhooks") or [])
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], len(obj.get("webhooks") or ()), self.age(obj, now)]
-
-
-def _webhook(webhook: Object, path: str) -> list[FieldError]:
-    name, client = webhook.get("name", ""), webhook.get("clientConfig") or {}
-    found: list[FieldError] = []
-    if not name:
-        found.append(required(f"{path}.name"))
-    elif len(name.split(".")) < 3:
-        detail = "should be a domain with at least three segments separated by dots"
-        found.append(invalid_value(f"{path}.name", name, detail))
-    if "sideEffects" not in webhook:
-        found.append(required(f"{path}.sideEffects", "must specify one of None, NoneOnDryRun"))
-    elif webhook["sideEffects"] not in ("None", "NoneOnDryRun"):
-        found.append(not_supported(f"{path}.sideEffects", webhook["sideEffects"], ("None", "NoneOnDryRun")))
-    if not webhook.get("admissionReviewVersions"):
-        found.append(required(f"{path}.admissionReviewVersions", "must specify one of v1, v1beta1"))
-    if ("url" in client) == ("service" in client):
-        found.append(required(f"{path}.clientConfig", "exactly one of url or service is required"))
-    seconds = webhook["timeoutSeconds"]
-    if not 1 <= seconds <= 30:
-        detail = "the timeout value must be between 1 and 30 seconds"
-        found.append(invalid_value(f"{path}.timeoutSeconds", seconds, detail))
-    for field, choices in (("failurePolicy", ("Fail", "Ignore")), ("matchPolicy", ("Equivalent", "Exact"))):
-        if webhook[field] not in choices:
-            found.append(not_supported(f"{path}.{field}", webhook[field], choices))
-    for field in ("namespaceSelector", "objectSelector"):
-        found += validate_label_selector(webhook.get(field), f"{path}.{field}")
-    for i, rule in enumerate(webhook.get("rules") or ()):
-        fields = ("operations", "apiGroups", "apiVersions", "resources")
-        found += [required(f"{path}.rules[{i}].{f}") for f in fields if not rule.get(f)]
-    return found
 
 
 # --- admission policies -----------------------------------------------------------------------------------------
@@ -123,19 +96,7 @@ class AdmissionPolicyStrategy(Strategy):
         _default_match(spec.get("matchConstraints"))
 
     def rules(self, obj: Object) -> list[FieldError]:
-        spec = obj["spec"]
-        found: list[FieldError] = []
-        if "matchConstraints" not in spec:
-            found.append(required("spec.matchConstraints"))
-        elif not spec["matchConstraints"].get("resourceRules"):
-            found.append(required("spec.matchConstraints.resourceRules"))
-        if not spec.get("validations") and not spec.get("auditAnnotations"):
-            detail = "validations or auditAnnotations must contain at least one item"
-            found.append(required("spec.validations", detail))
-        for i, validation in enumerate(spec.get("validations") or ()):
-            if not validation.get("expression", "").strip():
-                found.append(required(f"spec.validations[{i}].expression", "expression is not specified"))
-        return found
+        return validate_policy(obj["spec"], obj["metadata"].get("name", ""), "spec")
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec = obj.get("spec") or {}
@@ -160,7 +121,7 @@ class AdmissionPolicyBindingStrategy(Strategy):
         _default_match(obj.setdefault("spec", {}).get("matchResources"))
 
     def rules(self, obj: Object) -> list[FieldError]:
-        return [required(f"spec.{f}") for f in ("policyName", "validationActions") if not obj["spec"].get(f)]
+        return validate_policy_binding(obj["spec"], "spec")
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec = obj.get("spec") or {}
@@ -199,15 +160,11 @@ class FlowSchemaStrategy(Strategy):
         keep_for_status(new["metadata"], old["metadata"])
 
     def rules(self, obj: Object) -> list[FieldError]:
-        spec = obj["spec"]
-        found: list[FieldError] = []
-        if not 1 <= spec["matchingPrecedence"] <= 10000:
-            detail = "must be between 1 and 10000, both inclusive"
-            found.append(invalid_value("spec.matchingPrecedence", spec["matchingPrecedence"], detail))
-        if not (spec.get("priorityLevelConfiguration") or {}).get("name"):
-            detail = "must reference a priority level"
-            found.append(required("spec.priorityLevelConfiguration.name", detail))
-        return found
+        found = validate_flow_schema(obj["spec"], obj["metadata"].get("name", ""), "spec")
+        return found + validate_flow_status(obj)
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_flow_status(new)
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -261,12 +218,11 @@ class PriorityLevelStrategy(Strategy):
         keep_for_status(new["metadata"], old["metadata"])
 
     def rules(self, obj: Object) -> list[FieldError]:
-        spec = obj["spec"]
-        if spec.get("type") not in ("Exempt", "Limited"):
-            return [not_supported("spec.type", spec.get("type", ""), ("Exempt", "Limited"))]
-        if spec["type"] == "Limited" and "limited" not in spec:
-            return [required("spec.limited", "must not be empty when type is Limited")]
-        return []
+        found = validate_priority_level(obj["spec"], obj["metadata"].get("name", ""), "spec")
+        return found + validate_flow_status(obj)
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_flow_status(new)
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec = obj.get("spec") or {}
@@ -298,9 +254,23 @@ class CertificateRequestStrategy(Strategy):
         Column("Condition", description="conditions applied to the request."),
     )  # fmt: skip
 
+    def validate_name(self, name: str, prefix: bool) -> list[str]:
+        """Any name will do."""
+        return []
+
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
         new["spec"] = old.get("spec") or {}
+
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_status_update(new, old)
+        keep_decisions(new, old)
+        stamp_conditions(new, old)
+
+    def before_approval_update(self, new: Object, old: Object) -> None:
+        self._carry_over(new, old)
+        self.prepare_for_approval(new, old)
+        self._refuse(new, self._update_problems(new, old, decides=True))
 
     def prepare_for_approval(self, new: Object, old: Object) -> None:
         """``/approval`` adds Approved and Denied conditions and touches nothing else."""
@@ -310,30 +280,22 @@ class CertificateRequestStrategy(Strategy):
             new["status"]["conditions"] = conditions
         else:
             new["status"].pop("conditions", None)
+        stamp_conditions(new, old)
 
     def rules(self, obj: Object) -> list[FieldError]:
-        spec = obj.get("spec") or {}
-        found: list[FieldError] = []
-        if not spec.get("request"):
-            found.append(invalid_value("spec.request", "", "PEM block type must be CERTIFICATE REQUEST"))
-        if not spec.get("usages"):
-            found.append(required("spec.usages"))
-        signer = spec.get("signerName", "")
-        if not signer:
-            found.append(required("spec.signerName"))
-        elif "/" not in signer:
-            detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-            found.append(invalid_value("spec.signerName", signer, detail))
-        if spec.get("expirationSeconds", 600) < 600:
-            detail = "may not specify a duration less than 600 seconds (10 minutes)"
-            found.append(invalid_value("spec.expirationSeconds", spec["expirationSeconds"], detail))
-        return found
+        return validate_request(obj)
 
-    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
-        issued = (old.get("status") or {}).get("certificate")
-        if issued and (new.get("status") or {}).get("certificate") != issued:
-            return [invalid_value("status.certificate", "<omitted>", IMMUTABLE)]
-        return []
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self._update_problems(new, old)
+
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self._update_problems(new, old, signs=True)
+
+    def _update_problems(
+        self, new: Object, old: Object, *, decides: bool = False, signs: bool = False
+    ) -> list[FieldError]:
+        found = validate_request_update(new, old, decides=decides, signs=signs)
+        return found + validate_metadata_update(new["metadata"], old["metadata"])
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         signer = (obj.get("spec") or {}).get("signerName", "")

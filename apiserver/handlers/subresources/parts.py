@@ -23,11 +23,7 @@ def approval(endpoint: Endpoint) -> Prepare:
     strategy = endpoint.strategy
     assert isinstance(strategy, CertificateRequestStrategy), "only certificate requests are approved"
 
-    def prepare(new: Object, current: Object) -> None:
-        strategy.prepare_for_approval(new, current)
-        strategy.before_status_update(new, current)
-
-    return prepare
+    return strategy.before_approval_update
 
 
 def pods(endpoint: Endpoint) -> PodStrategy:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from apiserver.registry.autoscaling import to_v1, to_v2
-from tests.apiserver.registry.made import changed, create, refusals, row, strategy_of, update, update_refusals
+from tests.apiserver.registry.made import changed, create, refusals, row, update, update_refusals
 
 RBAC = "rbac.authorization.k8s.io"
 
@@ -165,14 +165,3 @@ def test_webhooks_get_their_defaults() -> None:
     assert "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun" in refusals(
         changed(config, "webhooks/0/sideEffects", None)
     )
-
-
-def test_approval_touches_conditions_only() -> None:
-    spec = {"request": "YQ==", "signerName": "a.example/s", "usages": ["client auth"]}
-    made = create(thing("certificates.k8s.io/v1", "CertificateSigningRequest", "", spec=spec))
-    assert row(made)[5] == "Pending"
-    approved = changed(made, "status/conditions", [{"type": "Approved", "status": "True"}])
-    approved["status"]["certificate"] = "Zm9yZ2Vk"
-    strategy_of(made).prepare_for_approval(approved, made)  # type: ignore[attr-defined]
-    assert "certificate" not in approved["status"]
-    assert row(approved)[5] == "Approved"
