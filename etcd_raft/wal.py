@@ -112,48 +112,52 @@ class WAL:
         wal = cls(folder, b"", segment_bytes)
         recovered = Recovered()
         by_index: dict[int, Entry] = {}
-        end = 0
+        last_frame = end = 0
         for path in paths:
             first_frame, first_index = _parse_name(path)
             if wal._segments and first_frame != wal._number:
                 raise WALError(f"{path}: starts with frame {first_frame}, expected {wal._number}: a segment is missing")
             wal._number = first_frame
             wal._segments.append((first_frame, first_index, path))
-            end = wal._read_segment(path, path == paths[-1], recovered, by_index)
+            last_frame, end = wal._read_segment(path, path == paths[-1], recovered, by_index)
         recovered.entries = _contiguous(by_index, recovered.snapshot.index, folder)
         wal.metadata = recovered.metadata
         wal._hard_state = HardState(recovered.hard_state.term, recovered.hard_state.vote, recovered.hard_state.commit)
         wal._snapshot = recovered.snapshot
         wal._last_index = recovered.entries[-1].index if recovered.entries else recovered.snapshot.index
-        wal._resume(paths[-1], end)
+        wal._resume(paths[-1], last_frame, end)
         return wal, recovered
 
-    def _read_segment(self, path: Path, last: bool, into: Recovered, by_index: dict[int, Entry]) -> int:
-        """Take in the frames of one segment; the offset behind the last good one."""
+    def _read_segment(self, path: Path, last: bool, into: Recovered, by_index: dict[int, Entry]) -> tuple[int, int]:
+        """Take in the frames of one segment; where the last good one begins and ends."""
         data = memoryview(path.read_bytes())
-        offset = 0
+        begin = offset = 0
         while True:
             frame = _frame_at(data, offset, self._number)
             if frame is None:
                 break
             _take_records(frame, into, by_index, path, offset)
+            begin = offset
             offset += _padded(_FRAME.size + len(frame))
             self._number += 1
         rest = data[offset:]
         if not last:
             if self._number == _parse_name(path)[0] or not _is_zero(rest):
                 raise WALError(_corrupt(path, offset))
-            return offset
+            return begin, offset
         if _is_zero(rest):
-            return offset
+            return begin, offset
         _require_torn(rest, self._number, path, offset)
         into.repaired = f"{path}: wiped a torn write at offset {offset}, it was never acknowledged"
-        return offset
+        return begin, offset
 
-    def _resume(self, path: Path, end: int) -> None:
+    def _resume(self, path: Path, last_frame: int, end: int) -> None:
+        """Go on at ``end``. The last frame is written anew: its sync may have failed, and then it was read from the system's
+        cache, which takes it for written, while the disk does not have it (fsync tells of an error once)."""
         self._path, self._offset = path, end
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            os.pwrite(self._fd, os.pread(self._fd, end - last_frame, last_frame), last_frame)
             os.ftruncate(self._fd, end)  # a torn frame must not come back behind the frames to come
             self._preallocate()
             os.fsync(self._fd)

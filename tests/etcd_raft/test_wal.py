@@ -171,6 +171,32 @@ def test_a_failed_sync_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     wal.close()
 
 
+def test_the_last_frame_is_written_and_synced_anew_when_the_log_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read may be in the system's cache alone: after a failed sync the kernel takes it for written."""
+    _filled(tmp_path / "wal", 3, 1 << 16).close()
+    done: list[bytes] = []
+    pwrite, fsync = os.pwrite, os.fsync
+
+    def written(fd: int, data: bytes, offset: int) -> int:
+        done.append(bytes(data))
+        return pwrite(fd, data, offset)
+
+    def synced(fd: int) -> None:
+        done.append(b"sync")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "pwrite", written)
+    monkeypatch.setattr(os, "fsync", synced)
+    wal, found = WAL.open(tmp_path / "wal", 1 << 16)
+    assert b"data-3" in done[0]
+    assert b"data-2" not in done[0]
+    assert done[-1] == b"sync"
+    assert len(found.entries) == 3
+    wal.close()
+
+
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wal = _filled(tmp_path / "wal", 3)
 
