@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis  # noqa: F401  # else its plugin imports it in the summary, where CPython 3.11 trips (gh-106905)
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent

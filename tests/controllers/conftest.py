@@ -4,7 +4,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import hypothesis  # noqa: F401  # else its plugin imports it in the summary, where CPython 3.11 trips (gh-106905)
 import pytest
 import pytest_asyncio
 
