@@ -289,7 +289,8 @@ def _field(number: int, data: bytes) -> bytes:
 
 #: Upstream answers 500 to these as well.
 _UPSTREAMS = (
-    b"failed to create typed patch object", b"failed to convert new object", b"without impersonating a user",
+    b"failed to create typed ", b"failed to decode managed fields", b"failed to merge config",
+    b"failed to convert new object", b"without impersonating a user",
     b"required revision is a future revision",
 )  # fmt: skip
 
