@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 #: Upstream's limit for a request's head.
 MAX_HEAD_BYTES = 1 << 20
 _KEEP_ALIVE_SECONDS = 180
+#: How long a request's head may take to arrive, and how often we look (upstream's ReadHeaderTimeout).
+HEAD_SECONDS, LOOK_SECONDS = 32.0, 8.0
 #: At the end: how long requests may still take, and how long their last bytes.
 _GRACE_SECONDS, _LAST_WRITE_SECONDS = 5.0, 0.05
 _NOT_READ = object()
@@ -38,6 +40,7 @@ class Protocol(connection.Protocol):
         self._user: Any = _NOT_READ
         self._lost: list[Callable[[], None]] = []
         self._head_bytes = 0
+        self._head: tuple[Any, float] | None = None
         self._writable: Callable[[], None] | None = None
 
     # --- answers
@@ -132,6 +135,18 @@ class Protocol(connection.Protocol):
         super().on_header(name, value)
         self._count_head(len(name) + len(value))
 
+    def overdue(self, now: float) -> bool:
+        """Whether the client has been sending one head, or nothing at all yet, since long ago; asked now and then.
+
+        uvicorn makes a scope when a head begins, and puts the method in when it is complete: requests pay nothing for this.
+        """
+        scope = self.scope
+        if scope is not None and "method" in scope:
+            return False
+        if self._head is None or self._head[0] is not scope:
+            self._head = (scope, now)
+        return now - self._head[1] >= HEAD_SECONDS
+
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -146,11 +161,23 @@ class Server(connection.Server):
 
     async def main_loop(self) -> None:
         """uvicorn looks ten times a second whether to exit; an idle API server should sleep."""
+        look_at = 0.0
         while not self._stop.is_set():
+            if time.monotonic() >= look_at:
+                self._drop_overdue()
+                look_at = time.monotonic() + LOOK_SECONDS
             self.server_state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._stop.wait()
+
+    def _drop_overdue(self) -> None:
+        """Without this, whoever sends heads letter by letter would hold connections for ever."""
+        now = time.monotonic()
+        connections: list[Any] = list(self.server_state.connections)
+        for open_one in connections:
+            if open_one.overdue(now):
+                open_one.transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what is under way; then connections are cut, for a client that idles never answers a TLS goodbye."""
