@@ -12,6 +12,7 @@ TOOLS = ("sh", "dirname", "readlink", "cmp", "flock", "mkdir", "rm", "cp", "cat"
 
 PYTHON = """#!/bin/sh
 [ "$1" != -c ] || exit 0
+[ "$2" != compileall ] || {{ echo once >> "{root}/compiled"; exit 0; }}
 echo "python $*" >> "{root}/calls"
 echo "ran $*"
 """
@@ -89,6 +90,7 @@ def test_the_first_call_installs_and_later_ones_only_run(clone: Clone) -> None:
     assert clone.installs() == [str(clone.clone)]
     assert clone.run("status")[1] == "ran -P -m cli status\n"
     assert len(clone.installs()) == 1
+    assert (clone.root / "compiled").read_text() == "once\n"
 
 
 def test_a_changed_pyproject_is_installed_again(clone: Clone) -> None:
