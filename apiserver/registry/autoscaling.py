@@ -153,6 +153,8 @@ def _metric(metric: Object, path: str) -> list[FieldError]:
     expected = _SOURCES.get(kind)
     if expected and expected not in given:
         found.append(required(f"{path}.{expected}", "must populate information for the given metric source"))
+    if expected is None:
+        found.append(not_supported(f"{path}.type", kind, sorted(_SOURCES)))
     if len(given) != 1:
         detail = "must populate the given metric source only"
         found += [forbidden_field(f"{path}.{f}", detail) for f in given if f != expected]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from apimachinery.errors import FieldError, invalid_value
+from apimachinery.errors import FieldError, forbidden_field, invalid_value
 from apimachinery.table import Column
 from apiserver.registry.objectmeta import NON_NEGATIVE
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
@@ -33,6 +33,8 @@ class LeaseStrategy(Strategy):
             found.append(invalid_value("spec.leaseDurationSeconds", seconds, "must be greater than 0"))
         if spec.get("leaseTransitions", 0) < 0:
             found.append(invalid_value("spec.leaseTransitions", spec["leaseTransitions"], NON_NEGATIVE))
+        if spec.get("preferredHolder") and not spec.get("strategy"):
+            found.append(forbidden_field("spec.preferredHolder", "may only be specified if `strategy` is defined"))
         return found
 
     def cells(self, obj: Object, now: float) -> list[Any]:

@@ -21,6 +21,7 @@ _MAX_DATA = 1024 * 1024
 # --- Namespace --------------------------------------------------------------------------------------------------
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 
 
 class NamespaceStrategy(Strategy):
@@ -57,11 +58,13 @@ class NamespaceStrategy(Strategy):
 
     def rules(self, obj: Object) -> list[FieldError]:
         found: list[FieldError] = []
-        for finalizer in (obj.get("spec") or {}).get("finalizers") or ():
-            where = "spec.finalizers"
+        # Of a new namespace upstream's path does not say which.
+        updated = "resourceVersion" in obj["metadata"]
+        for i, finalizer in enumerate((obj.get("spec") or {}).get("finalizers") or ()):
+            where = f"spec.finalizers[{i}]" if updated else "spec.finalizers"
             problems = names.qualified_name(finalizer)
             found += [invalid_value(where, finalizer, p) for p in problems]
-            if not problems and "/" not in finalizer and finalizer != "kubernetes":
+            if not problems and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
                 detail = "name is neither a standard finalizer name nor is it fully qualified"
                 found.append(invalid_value(where, finalizer, detail))
         return found

@@ -7,11 +7,12 @@ from apimachinery.errors import FieldError, duplicate, invalid_value, not_suppor
 from apimachinery.table import Column
 from apiserver.registry.containers import PROTOCOLS
 from apiserver.registry.core import first_few
-from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.objectmeta import IMMUTABLE, validate_labels
 from apiserver.registry.pod_rules import validate_ip
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 
 _ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
+_MAX_TOPOLOGY, _MAX_HINTS = 16, 8
 _MAX_ENDPOINTS, _MAX_ADDRESSES, _MAX_PORTS = 1000, 100, 20000
 
 
@@ -89,7 +90,7 @@ def _endpoint(endpoint: Object, kind: str, path: str) -> list[FieldError]:
     for i, address in enumerate(addresses):
         where = f"{path}.addresses[{i}]"
         if kind == "FQDN":
-            found += [invalid_value(where, address, p) for p in names.dns1123_subdomain(address)]
+            found += _full_domain(address, where)
         else:
             wrong = validate_ip(address, where)
             if not wrong and (":" in address) != (kind == "IPv6"):
@@ -98,9 +99,37 @@ def _endpoint(endpoint: Object, kind: str, path: str) -> list[FieldError]:
     if endpoint.get("nodeName"):
         problems = names.dns1123_subdomain(endpoint["nodeName"])
         found += [invalid_value(f"{path}.nodeName", endpoint["nodeName"], p) for p in problems]
+    topology = endpoint.get("deprecatedTopology") or {}
+    if len(topology) > _MAX_TOPOLOGY:
+        found.append(too_many(f"{path}.deprecatedTopology", len(topology), _MAX_TOPOLOGY))
+    found += validate_labels(topology, f"{path}.deprecatedTopology")
     if endpoint.get("hostname"):
         problems = names.dns1123_label(endpoint["hostname"])
         found += [invalid_value(f"{path}.hostname", endpoint["hostname"], p) for p in problems]
+    return found + _hints([z.get("name", "") for z in (endpoint.get("hints") or {}).get("forZones") or ()], path)
+
+
+def _full_domain(name: str, path: str) -> list[FieldError]:
+    if not name:
+        return [required(path)]
+    name = name.removesuffix(".")
+    if problems := names.dns1123_subdomain(name):
+        return [invalid_value(path, name, ",".join(problems))]
+    if "." not in name:
+        return [invalid_value(path, name, "should be a domain with at least two segments separated by dots")]
+    wrong = [(label, names.dns1123_label(label)) for label in name.split(".")]
+    return next(([invalid_value(path, label, ",".join(p))] for label, p in wrong if p), [])
+
+
+def _hints(zones: list[str], path: str) -> list[FieldError]:
+    path = f"{path}.hints.forZones"
+    if len(zones) > _MAX_HINTS:
+        return [too_many(path, len(zones), _MAX_HINTS)]
+    found: list[FieldError] = []
+    for i, zone in enumerate(zones):
+        if zone in zones[:i]:
+            found.append(duplicate(f"{path}[{i}].name", zone))
+        found += [invalid_value(f"{path}[{i}].name", zone, p) for p in names.label_value(zone)]
     return found
 
 
@@ -119,4 +148,7 @@ def _ports(ports: list[Object]) -> list[FieldError]:
             found += [invalid_value(f"{where}.port", number, p) for p in names.port_number(number)]
         if port.get("protocol") not in PROTOCOLS:
             found.append(not_supported(f"{where}.protocol", port.get("protocol", ""), PROTOCOLS))
+        if "appProtocol" in port:
+            problems = names.qualified_name(port["appProtocol"])
+            found += [invalid_value(f"{where}.appProtocol", port["appProtocol"], p) for p in problems]
     return found

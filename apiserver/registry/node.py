@@ -1,14 +1,14 @@
 """Nodes."""
 
-import ipaddress
 from typing import Any
 
 from apimachinery import meta
-from apimachinery.errors import FieldError, duplicate, forbidden_field, invalid_value
+from apimachinery.errors import FieldError, Literal, duplicate, forbidden_field, invalid_value, quote
 from apimachinery.table import Column
 from apiserver.registry.amounts import validate_amount
 from apiserver.registry.pod_defaults import round_resources
 from apiserver.registry.scheduling_rules import validate_taints
+from apiserver.registry.service_rules import validate_cidr
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
@@ -61,28 +61,23 @@ class NodeStrategy(Strategy):
         obj.setdefault("status", {})
 
     def rules(self, obj: Object) -> list[FieldError]:
-        spec, status = obj.get("spec") or {}, obj.get("status") or {}
-        found = validate_taints(spec.get("taints") or [], "spec.taints")
-        found += _pod_cidrs(spec)
-        for name, amount in (status.get("capacity") or {}).items():
-            found += validate_amount(name, amount, f"status.capacity[{name}]")
-        for name, amount in (status.get("allocatable") or {}).items():
-            found += validate_amount(name, amount, f"status.allocatable[{name}]")
-        return found + _addresses(status)
+        spec = obj.get("spec") or {}
+        return _taints(spec) + _amounts(obj) + _pod_cidrs(spec)
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         spec, before = new.get("spec") or {}, old.get("spec") or {}
-        found: list[FieldError] = []
+        # Upstream's rules of an update repeat some of those of the object.
+        found = _amounts(new) + _addresses(new.get("status") or {})
         if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
             detail = 'node updates may not change podCIDR except from "" to valid'
             found.append(forbidden_field("spec.podCIDRs", detail))
         if before.get("providerID") and spec.get("providerID") != before["providerID"]:
             detail = 'node updates may not change providerID except from "" to valid'
             found.append(forbidden_field("spec.providerID", detail))
-        return found
+        return found + _taints(spec)
 
     def status_rules(self, new: Object, old: Object) -> list[FieldError]:
-        return self.rules(new)
+        return self.update_rules(new, old)
 
     def selectable_fields(self, obj: Object) -> dict[str, str]:
         unschedulable = "true" if (obj.get("spec") or {}).get("unschedulable") else "false"
@@ -104,17 +99,27 @@ class NodeStrategy(Strategy):
         ]
 
 
+def _taints(spec: Object) -> list[FieldError]:
+    """Upstream's path says metadata."""
+    return validate_taints(spec.get("taints") or [], "metadata.taints")
+
+
+def _amounts(node: Object) -> list[FieldError]:
+    status = node.get("status") or {}
+    return [
+        error
+        for field in ("capacity", "allocatable")
+        for name, amount in (status.get(field) or {}).items()
+        for error in validate_amount(name, amount, f"status.{field}.{name}")
+    ]
+
+
 def _pod_cidrs(spec: Object) -> list[FieldError]:
     cidrs = spec.get("podCIDRs") or []
-    found: list[FieldError] = []
-    for i, cidr in enumerate(cidrs):
-        try:
-            ipaddress.ip_network(cidr)
-        except ValueError:
-            detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-            found.append(invalid_value(f"spec.podCIDRs[{i}]", cidr, detail))
-    if spec.get("podCIDR") and cidrs and cidrs[0] != spec["podCIDR"]:
-        found.append(invalid_value("spec.podCIDRs", cidrs[0], "must match `podCIDR`"))
+    found = [error for i, cidr in enumerate(cidrs) for error in validate_cidr(cidr, f"spec.podCIDRs[{i}]")]
+    if len(cidrs) > 1 and (len(cidrs) > 2 or len({":" in c for c in cidrs}) < 2):
+        detail = "may specify no more than one CIDR for each IP family"
+        found.append(invalid_value("spec.podCIDRs", cidrs, detail))
     return found
 
 
@@ -124,7 +129,8 @@ def _addresses(status: Object) -> list[FieldError]:
     for i, address in enumerate(status.get("addresses") or ()):
         pair = (address.get("type", ""), address.get("address", ""))
         if pair in seen:
-            found.append(duplicate(f"status.addresses[{i}]", address))
+            shown = Literal(f"core.NodeAddress{{Type:{quote(pair[0])}, Address:{quote(pair[1])}}}")
+            found.append(duplicate(f"status.addresses[{i}]", shown))
         seen.add(pair)
     return found
 

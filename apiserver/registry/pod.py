@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from apimachinery import duration, errors, meta, names
+from apimachinery import duration, errors, meta
 from apimachinery.errors import FieldError
 from apimachinery.table import Column
 from apiserver.registry import objectmeta
 from apiserver.registry.pod_defaults import default_pod
 from apiserver.registry.pod_rules import validate_new_pod, validate_pod
+from apiserver.registry.pod_status import validate_pod_status
 from apiserver.registry.pod_subresources import (
     bind,
     keep_all_but_ephemeral_containers,
@@ -147,7 +148,7 @@ class PodStrategy(Strategy):
         return validate_pod_update(new, old)
 
     def status_rules(self, new: Object, old: Object) -> list[FieldError]:
-        return _status_rules(new, old)
+        return validate_pod_status(new, old)
 
     def warnings(self, obj: Object, old: Object | None = None) -> list[str]:
         return pod_warnings(obj.get("spec") or {}, "spec")
@@ -206,18 +207,6 @@ _OVER = {
     phase: ({"type": "Completed", "status": "True", "reason": phase, "message": message},)
     for phase, message in (("Succeeded", "The pod has completed successfully."), ("Failed", "The pod failed."))
 }
-
-
-def _status_rules(new: Object, old: Object) -> list[FieldError]:
-    status, before = new.get("status") or {}, old.get("status") or {}
-    found: list[FieldError] = []
-    nominated = status.get("nominatedNodeName")
-    if nominated:
-        problems = names.dns1123_subdomain(nominated)
-        found += [errors.invalid_value("status.nominatedNodeName", nominated, p) for p in problems]
-    if status.get("qosClass") != before.get("qosClass") and before.get("qosClass"):
-        found.append(errors.invalid_value("status.qosClass", status.get("qosClass", ""), "field is immutable"))
-    return found
 
 
 # --- printing ---------------------------------------------------------------------------------------------------

@@ -3,12 +3,17 @@
 from typing import Any
 
 from apimachinery import names
-from apimachinery.errors import FieldError, invalid_value, not_supported, required
+from apimachinery.errors import FieldError, forbidden_field, invalid_value, not_supported
 from apimachinery.selectors import validate_label_selector
 from apimachinery.table import Column
-from apiserver.registry.objectmeta import IMMUTABLE
+from apiserver.registry.amounts import validate_resources
+from apiserver.registry.conditions import validate_conditions
+from apiserver.registry.objectmeta import IMMUTABLE, validate_labels
+from apiserver.registry.objectmeta import validate_update as validate_metadata_update
 from apiserver.registry.rolling import at_most_all, validate_int_or_percent
+from apiserver.registry.scheduling_rules import validate_tolerations
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
+from apiserver.registry.templated import non_negative
 
 _HIGHEST_USER_PRIORITY = 1_000_000_000
 _SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
@@ -39,11 +44,18 @@ class DisruptionBudgetStrategy(Strategy):
         for field in ("minAvailable", "maxUnavailable"):
             found += validate_int_or_percent(spec.get(field), f"spec.{field}")
             found += at_most_all(spec.get(field), f"spec.{field}")
+        found += validate_label_selector(spec.get("selector"), "spec.selector")
         policy = spec.get("unhealthyPodEvictionPolicy")
         policies = ("AlwaysAllow", "IfHealthyBudget")
         if policy is not None and policy not in policies:
             found.append(not_supported("spec.unhealthyPodEvictionPolicy", policy, policies))
-        return found + validate_label_selector(spec.get("selector"), "spec.selector")
+        return found
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        status = new.get("status") or {}
+        found = validate_conditions(status.get("conditions") or [], "status.conditions")
+        counts = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+        return found + non_negative(status, "status", *counts)
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -76,25 +88,22 @@ class PriorityClassStrategy(Strategy):
         name, value = obj["metadata"].get("name", ""), obj.get("value", 0)
         found: list[FieldError] = []
         if name.startswith("system-"):
-            if _SYSTEM_CLASSES.get(name) != value:
+            if problem := _system_class_problem(obj, name, value):
                 detail = "priority class names with 'system-' prefix are reserved for system use only. error: "
-                detail += f"{name} is not a known system priority class" if name not in _SYSTEM_CLASSES else (
-                    f"value of {name} must be {_SYSTEM_CLASSES[name]}"
-                )  # fmt: skip
-                found.append(FieldError("FieldValueForbidden", "metadata.name", "", detail))
+                found.append(forbidden_field("metadata.name", detail + problem))
         elif value > _HIGHEST_USER_PRIORITY:
             detail = f"maximum allowed value of a user defined priority is {_HIGHEST_USER_PRIORITY}"
-            found.append(FieldError("FieldValueForbidden", "value", "", detail))
-        policies = ("Never", "PreemptLowerPriority")
+            found.append(forbidden_field("value", detail))
+        policies = ("PreemptLowerPriority", "Never")
         if obj.get("preemptionPolicy") not in policies:
             found.append(not_supported("preemptionPolicy", obj.get("preemptionPolicy"), policies))
         return found
 
-    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
-        found: list[FieldError] = []
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        # What cannot change need not be looked at again.
+        found = validate_metadata_update(new["metadata"], old["metadata"])
         if new.get("value", 0) != old.get("value", 0):
-            detail = "may not be changed in an update."
-            found.append(FieldError("FieldValueForbidden", "value", "", detail))
+            found.append(forbidden_field("value", "may not be changed in an update."))
         if new.get("preemptionPolicy") != old.get("preemptionPolicy"):
             found.append(invalid_value("preemptionPolicy", new.get("preemptionPolicy"), IMMUTABLE))
         return found
@@ -109,6 +118,14 @@ class PriorityClassStrategy(Strategy):
         ]
 
 
+def _system_class_problem(obj: Object, name: str, value: int) -> str:
+    if name not in _SYSTEM_CLASSES:
+        return f"{name} is not a known system priority class"
+    if value != _SYSTEM_CLASSES[name]:
+        return f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
+    return f"globalDefault of {name} PriorityClass must be false" if obj.get("globalDefault") else ""
+
+
 class RuntimeClassStrategy(Strategy):
     allow_unconditional_update = False
     columns = (
@@ -119,14 +136,16 @@ class RuntimeClassStrategy(Strategy):
     )  # fmt: skip
 
     def rules(self, obj: Object) -> list[FieldError]:
-        handler = obj.get("handler", "")
-        if not handler:
-            return [required("handler")]
-        return [invalid_value("handler", handler, p) for p in names.dns1123_label(handler)]
+        handler, scheduling = obj.get("handler", ""), obj.get("scheduling") or {}
+        found = [invalid_value("handler", handler, p) for p in names.dns1123_label(handler)]
+        found += validate_resources({"limits": (obj.get("overhead") or {}).get("podFixed") or {}}, "overhead")
+        found += validate_labels(scheduling.get("nodeSelector") or {}, "scheduling.nodeSelector")
+        return found + validate_tolerations(scheduling.get("tolerations") or [], "scheduling.tolerations")
 
-    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        found = validate_metadata_update(new["metadata"], old["metadata"])
         same = new.get("handler") == old.get("handler")
-        return [] if same else [invalid_value("handler", new.get("handler"), IMMUTABLE)]
+        return found if same else [*found, invalid_value("handler", new.get("handler"), IMMUTABLE)]
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], obj.get("handler", ""), self.age(obj, now)]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from apimachinery import names
-from apimachinery.errors import FieldError, invalid_value, not_supported, required
+from apimachinery.errors import FieldError, Literal, invalid_value, not_supported, quote, required
 from apimachinery.selectors import validate_label_selector
 from apimachinery.table import Column
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
@@ -101,7 +101,7 @@ class BindingStrategy(_Rbac):
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         if new.get("roleRef") != old.get("roleRef"):
-            return [invalid_value("roleRef", new.get("roleRef"), "cannot change roleRef")]
+            return [invalid_value("roleRef", _go_reference(new["roleRef"]), "cannot change roleRef")]
         return []
 
     def cells(self, obj: Object, now: float) -> list[Any]:
@@ -119,6 +119,11 @@ class BindingStrategy(_Rbac):
         ]
 
 
+def _go_reference(reference: Object) -> Literal:
+    group, kind, name = (quote(reference.get(f, "")) for f in ("apiGroup", "kind", "name"))
+    return Literal(f"rbac.RoleRef{{APIGroup:{group}, Kind:{kind}, Name:{name}}}")
+
+
 def _subject(subject: Object, namespaced: bool, path: str) -> list[FieldError]:
     kind, name, group = subject.get("kind", ""), subject.get("name", ""), subject.get("apiGroup", "")
     found: list[FieldError] = []
@@ -129,7 +134,7 @@ def _subject(subject: Object, namespaced: bool, path: str) -> list[FieldError]:
             found += [invalid_value(f"{path}.name", name, p) for p in names.dns1123_subdomain(name)]
         if group:
             found.append(not_supported(f"{path}.apiGroup", group, ("",)))
-        if not subject.get("namespace"):
+        if not namespaced and not subject.get("namespace"):
             found.append(required(f"{path}.namespace"))
     elif kind in ("User", "Group"):
         if group != _GROUP:

@@ -1,5 +1,6 @@
 """Rules of what steers a pod to a node: affinity, tolerations, topology spreading."""
 
+from dataclasses import replace
 from typing import Any
 
 from apimachinery import names
@@ -203,8 +204,9 @@ def validate_taints(taints: list[Object], path: str) -> list[FieldError]:
         elif effect not in EFFECTS:
             found.append(not_supported(f"{where}.effect", effect, EFFECTS))
         if (key, effect) in seen:
-            error = duplicate(where, taint)
-            found.append(FieldError(error.type, where, taint, "taints must be unique by key and effect pair"))
+            shown = f"Key:{quote(key)}, Value:{quote(value)}, Effect:{quote(effect)}, TimeAdded:(*v1.Time)(nil)"
+            error = duplicate(where, Literal(f"core.Taint{{{shown}}}"))
+            found.append(replace(error, detail="taints must be unique by key and effect pair"))
         seen.add((key, effect))
     return found
 

@@ -6,28 +6,36 @@ from apimachinery import names, quantity
 from apimachinery.errors import (
     FieldError,
     Literal,
-    duplicate,
     forbidden_field,
     invalid_value,
     not_supported,
     required,
 )
-from apimachinery.selectors import validate_label_selector
 from apimachinery.table import Column
-from apiserver.registry.objectmeta import IMMUTABLE, keep_for_status, validate_annotations, validate_labels
+from apiserver.registry.claim_rules import VOLUME_MODES, validate_access_modes, validate_claim_spec
+from apiserver.registry.csi_rules import (
+    validate_attachment,
+    validate_capacity,
+    validate_capacity_update,
+    validate_csi_node,
+    validate_csi_node_update,
+    validate_driver,
+    validate_driver_update,
+    validate_new_attachment,
+)
+from apiserver.registry.objectmeta import IMMUTABLE, keep_for_status
 from apiserver.registry.pod_defaults import round_resources
 from apiserver.registry.scheduling_rules import validate_node_selector
+from apiserver.registry.storage_class_rules import validate_parameters, validate_topologies
 from apiserver.registry.strategy import AGE, NAME, Object, Strategy
 from apiserver.registry.volumes import ONE_TYPE, SOURCES, csi_driver_name, no_backsteps, validate_source
 
-_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _SHORT_MODES = (
     ("ReadWriteOnce", "RWO"),
     ("ReadOnlyMany", "ROX"),
     ("ReadWriteMany", "RWX"),
     ("ReadWriteOncePod", "RWOP"),
 )
-_VOLUME_MODES = ("Block", "Filesystem")
 _RECLAIM = ("Delete", "Recycle", "Retain")
 _CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 _DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
@@ -40,79 +48,11 @@ _VOLUME_MODE = Column(
 _ATTRIBUTES_CLASS = Column("VolumeAttributesClass", description="VolumeAttributesClass of the pvc")
 
 
-def _access_modes(modes: list[str] | None, path: str) -> list[FieldError]:
-    modes = modes or []
-    found = [not_supported(path, m, _MODES) for m in modes if m not in _MODES]
-    if "ReadWriteOncePod" in modes and any(m in _MODES and m != "ReadWriteOncePod" for m in modes):
-        found.append(forbidden_field(path, "may not use ReadWriteOncePod with other access modes"))
-    return found
-
-
 def _modes_cell(modes: list[str] | None) -> str:
     return ",".join(short for mode, short in _SHORT_MODES if mode in (modes or ()))
 
 
 # --- PersistentVolumeClaim --------------------------------------------------------------------------------------
-
-
-def validate_claim_template(template: Object, path: str) -> list[FieldError]:
-    """The template of a generic ephemeral volume: of its metadata only labels and annotations are used."""
-    metadata = template.get("metadata") or {}
-    found = validate_annotations(metadata.get("annotations") or {}, f"{path}.metadata.annotations")
-    found += validate_labels(metadata.get("labels") or {}, f"{path}.metadata.labels")
-    others = [f for f in metadata if f not in ("annotations", "labels") and metadata[f]]
-    found += [forbidden_field(f"{path}.metadata.{field}", "cannot be set") for field in others]
-    return found + validate_claim_spec(template.get("spec") or {}, f"{path}.spec")
-
-
-def validate_claim_spec(spec: Object, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    if not spec.get("accessModes"):
-        found.append(required(f"{path}.accessModes", "at least 1 access mode is required"))
-    found += validate_label_selector(spec.get("selector"), f"{path}.selector")
-    found += _access_modes(spec.get("accessModes"), f"{path}.accessModes")
-    size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    where = f"{path}.resources[storage]"
-    if size is None:
-        found.append(required(where))
-    elif quantity.parse(size).sign <= 0:
-        found.append(invalid_value(where, size, "must be greater than zero"))
-    if spec.get("storageClassName"):
-        problems = names.dns1123_subdomain(spec["storageClassName"])
-        found += [invalid_value(f"{path}.storageClassName", spec["storageClassName"], p) for p in problems]
-    if spec.get("volumeMode", "Filesystem") not in _VOLUME_MODES:
-        found.append(not_supported(f"{path}.volumeMode", spec["volumeMode"], _VOLUME_MODES))
-    for field in ("dataSource", "dataSourceRef"):
-        if field in spec:
-            found += _data_source(spec[field], f"{path}.{field}")
-    return found + _same_source(spec, path)
-
-
-def _data_source(source: Object, path: str) -> list[FieldError]:
-    """What a volume is filled with: another claim, or something that a populator knows."""
-    found = [required(f"{path}.{f}") for f in ("name", "kind") if not source.get(f)]
-    group, kind = source.get("apiGroup", ""), source.get("kind", "")
-    if not group and kind != "PersistentVolumeClaim":
-        detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
-        found.append(invalid_value(path, kind, detail))
-    if group:
-        found += [invalid_value(f"{path}.apiGroup", group, p) for p in names.dns1123_subdomain(group)]
-    if namespace := source.get("namespace"):
-        found += [invalid_value(f"{path}.namespace", namespace, p) for p in names.dns1123_label(namespace)]
-    return found
-
-
-def _same_source(spec: Object, path: str) -> list[FieldError]:
-    """Two names of one field, of which the newer one can say more."""
-    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
-    if source is None or reference is None:
-        return []
-    shown = Literal(f"{path}.dataSource")
-    if reference.get("namespace"):
-        detail = "may not be specified when dataSourceRef.namespace is specified"
-        return [invalid_value(path, shown, detail)]
-    same = all(source.get(f) == reference.get(f) for f in ("apiGroup", "kind", "name"))
-    return [] if same else [invalid_value(path, shown, "must match dataSourceRef")]
 
 
 class ClaimStrategy(Strategy):
@@ -304,7 +244,7 @@ class VolumeStrategy(Strategy):
     def rules(self, obj: Object) -> list[FieldError]:
         spec = obj["spec"]
         found = [] if spec.get("accessModes") else [required("spec.accessModes")]
-        found += _access_modes(spec.get("accessModes"), "spec.accessModes")
+        found += validate_access_modes(spec.get("accessModes"), "spec.accessModes")
         capacity = spec.get("capacity") or {}
         if not capacity:
             found.append(required("spec.capacity"))
@@ -327,8 +267,8 @@ class VolumeStrategy(Strategy):
             found.append(forbidden_field("spec.persistentVolumeReclaimPolicy", detail))
         if name := spec.get("storageClassName"):
             found += [invalid_value("spec.storageClassName", name, p) for p in names.dns1123_subdomain(name)]
-        if spec.get("volumeMode", "Filesystem") not in _VOLUME_MODES:
-            found.append(not_supported("spec.volumeMode", spec["volumeMode"], _VOLUME_MODES))
+        if spec.get("volumeMode", "Filesystem") not in VOLUME_MODES:
+            found.append(not_supported("spec.volumeMode", spec["volumeMode"], VOLUME_MODES))
         return found
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
@@ -397,12 +337,13 @@ class StorageClassStrategy(Strategy):
             for p in names.qualified_name(provisioner.lower())
             if provisioner
         ]
+        found += validate_parameters(obj.get("parameters") or {})
         if obj["reclaimPolicy"] not in ("Delete", "Retain"):
             found.append(not_supported("reclaimPolicy", obj["reclaimPolicy"], ("Delete", "Retain")))
         modes = ("Immediate", "WaitForFirstConsumer")
         if obj["volumeBindingMode"] not in modes:
             found.append(not_supported("volumeBindingMode", obj["volumeBindingMode"], modes))
-        return found
+        return found + validate_topologies(obj.get("allowedTopologies") or [], "allowedTopologies")
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         found = [
@@ -448,18 +389,17 @@ class VolumeAttachmentStrategy(Strategy):
         super().prepare_for_status_update(new, old)
         keep_for_status(new["metadata"], old["metadata"])
 
+    def validate(self, obj: Object) -> list[FieldError]:
+        return super().validate(obj) + validate_new_attachment(obj)
+
     def rules(self, obj: Object) -> list[FieldError]:
-        spec = obj.get("spec") or {}
-        found = [required(f"spec.{f}") for f in ("attacher", "nodeName") if not spec.get(f)]
-        source = spec.get("source") or {}
-        if not source.get("persistentVolumeName") and "inlineVolumeSpec" not in source:
-            found.append(
-                required("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName")
-            )
-        return found
+        return validate_attachment(obj)
 
     def update_rules(self, new: Object, old: Object) -> list[FieldError]:
         return [] if new.get("spec") == old.get("spec") else [invalid_value("spec", new.get("spec"), IMMUTABLE)]
+
+    def status_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_attachment(new)
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -499,6 +439,18 @@ class CSIDriverStrategy(Strategy):
             spec["volumeLifecycleModes"] = ["Persistent"]
         spec.setdefault("fsGroupPolicy", "ReadWriteOnceWithFSType")
 
+    def prepare_for_update(self, new: Object, old: Object) -> None:
+        """Only what kubelets must notice counts as a new generation."""
+        counted = ("tokenRequests", "requiresRepublish", "seLinuxMount")
+        if any(new["spec"].get(f) != old["spec"].get(f) for f in counted):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+    def rules(self, obj: Object) -> list[FieldError]:
+        return validate_driver(obj["spec"], "spec")
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_driver_update(new["spec"], old["spec"], "spec")
+
     def cells(self, obj: Object, now: float) -> list[Any]:
         spec = obj.get("spec") or {}
         audiences = [t.get("audience", "") for t in spec.get("tokenRequests") or ()]
@@ -523,15 +475,11 @@ class CSINodeStrategy(Strategy):
     )
 
     def rules(self, obj: Object) -> list[FieldError]:
-        found: list[FieldError] = []
-        seen: set[str] = set()
-        for i, driver in enumerate((obj.get("spec") or {}).get("drivers") or ()):
-            where = f"spec.drivers[{i}]"
-            found += [required(f"{where}.{f}") for f in ("name", "nodeID") if not driver.get(f)]
-            if driver.get("name") in seen:
-                found.append(duplicate(f"{where}.name", driver["name"]))
-            seen.add(driver.get("name", ""))
-        return found
+        return validate_csi_node((obj.get("spec") or {}).get("drivers") or [], "spec.drivers")
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        drivers, before = ((o.get("spec") or {}).get("drivers") or [] for o in (new, old))
+        return validate_csi_node_update(drivers, before, "spec.drivers")
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         drivers = (obj.get("spec") or {}).get("drivers") or ()
@@ -549,7 +497,10 @@ class StorageCapacityStrategy(Strategy):
     )  # fmt: skip
 
     def rules(self, obj: Object) -> list[FieldError]:
-        return [] if obj.get("storageClassName") else [required("storageClassName")]
+        return validate_capacity(obj)
+
+    def update_rules(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_capacity_update(new, old)
 
     def cells(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], obj.get("storageClassName", ""), obj.get("capacity", "")]

@@ -16,6 +16,7 @@ from apimachinery.errors import (
     required,
     too_long,
 )
+from apiserver.registry.claim_rules import validate_claim_template
 from apiserver.registry.environment import validate_field_ref, validate_resource_field_ref
 
 Object = dict[str, Any]
@@ -368,8 +369,6 @@ def _csi(source: Object, path: str) -> list[FieldError]:
 def _ephemeral(source: Object, path: str) -> list[FieldError]:
     if "volumeClaimTemplate" not in source:
         return [required(f"{path}.volumeClaimTemplate")]
-    from apiserver.registry.storage import validate_claim_template  # they refer to each other
-
     return validate_claim_template(source["volumeClaimTemplate"], f"{path}.volumeClaimTemplate")
 
 

@@ -56,7 +56,7 @@ def test_string_data_becomes_data() -> None:
         (core("ConfigMap", data={"a/b": ""}), None),
         (core("ConfigMap", data={"a": "x" * (1 << 20), "b": "y"}), ": Too long: may not be more than 1048576 bytes"),
         (core("Namespace", "", spec={"finalizers": ["odd"]}), 'spec.finalizers: Invalid value: "odd": name is neither a standard finalizer name nor is it fully qualified'),
-        (core("Node", "", spec={"taints": [{"key": "a", "effect": "Explode"}]}), 'spec.taints[0].effect: Unsupported value: "Explode": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'),
+        (core("Node", "", spec={"taints": [{"key": "a", "effect": "Explode"}]}), 'metadata.taints[0].effect: Unsupported value: "Explode": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'),
         (core("Endpoints", subsets=[{}]), "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`"),
         (core("LimitRange", spec={"limits": [{"type": "Pod", "min": {"cpu": "2"}, "max": {"cpu": "1"}}]}), 'spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1'),
     ],

@@ -63,7 +63,7 @@ def binding(**fields: Any) -> dict[str, Any]:
         (thing("scheduling.k8s.io/v1", "PriorityClass", "", value=2_000_000_000), "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"),
         (thing(f"{RBAC}/v1", "Role", rules=[{"apiGroups": [""], "resources": ["pods"]}]), "rules[0].verbs: Required value: verbs must contain at least one value"),
         (thing(f"{RBAC}/v1", "Role", rules=[{"verbs": ["get"], "nonResourceURLs": ["/x"]}]), 'rules[0].nonResourceURLs: Invalid value: []string{"/x"}: namespaced rules cannot apply to non-resource URLs'),
-        (changed(binding(), "subjects/1/namespace", None), "subjects[1].namespace: Required value"),
+        (changed(binding(), "subjects/1/name", ""), "subjects[1].name: Required value"),
         (changed(binding(), "roleRef/kind", "Rule"), 'roleRef.kind: Unsupported value: "Rule": supported values: "Role", "ClusterRole"'),
         (hpa(maxReplicas=0), "spec.maxReplicas: Invalid value: 0: must be greater than 0"),
         (hpa(minReplicas=9), "spec.maxReplicas: Invalid value: 5: must be greater than or equal to `minReplicas`"),

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.registry.made import Object, changed, core, create, pod, refusals, service, update_refusals
+from tests.apiserver.registry.made import (
+    Object,
+    changed,
+    core,
+    create,
+    pod,
+    refusals,
+    service,
+    status_refusals,
+    strategy_of,
+    update_refusals,
+)
 
 CONTAINER = "spec/containers/0"
 SUBDOMAIN = (
@@ -255,7 +266,7 @@ def test_quota(path: str, value: Any, causes: list[str]) -> None:
 
 @table(
     ("maxReplicas", 0, ["spec.maxReplicas: Invalid value: 0: must be greater than 0", "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`"]),
-    ("metrics", [{"type": "Magic"}], ['spec.metrics[0].type: Unsupported value: "Magic": supported values: "ContainerResource", "External", "Object", "Pods", "Resource"']),
+    ("metrics", [{"type": "Magic"}], ['spec.metrics[0].type: Unsupported value: "Magic": supported values: "ContainerResource", "External", "Object", "Pods", "Resource"'] * 2),
     ("metrics", [{"type": "Pods"}], ["spec.metrics[0].pods: Required value: must populate information for the given metric source"]),
     ("metrics", [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}}], ["spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization"]),
     ("behavior", {"scaleDown": {"stabilizationWindowSeconds": 4000}}, ["spec.behavior.scaleDown.stabilizationWindowSeconds: Invalid value: 4000: must be less than or equal to 3600"]),
@@ -270,3 +281,208 @@ def test_autoscaler(path: str, value: Any, causes: list[str]) -> None:
         "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3, path: value},
     }
     assert refusals(hpa) == causes
+
+
+def node(**fields: Any) -> Object:
+    return core("Node", "", **fields)
+
+
+@table(
+    ("spec/taints", [{"key": "a", "effect": "NoSchedule"}, {"key": "a", "value": "b", "effect": "NoSchedule"}], ['metadata.taints[1]: Duplicate value: core.Taint{Key:"a", Value:"b", Effect:"NoSchedule", TimeAdded:(*v1.Time)(nil)}: taints must be unique by key and effect pair']),
+    ("spec/taints", [{"key": "a"}], ["metadata.taints[0].effect: Required value"]),
+    ("spec/podCIDRs", ["10.0.0.0"], ['spec.podCIDRs[0]: Invalid value: "10.0.0.0": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)']),
+    ("spec/podCIDRs", ["10.0.0.0/24", "10.0.1.0/24"], ['spec.podCIDRs: Invalid value: []string{"10.0.0.0/24", "10.0.1.0/24"}: may specify no more than one CIDR for each IP family']),
+    ("status", {"capacity": {"cpu": "-1"}}, ['status.capacity.cpu: Invalid value: "-1": must be greater than or equal to 0', 'status.allocatable.cpu: Invalid value: "-1": must be greater than or equal to 0']),
+)  # fmt: skip
+def test_node(path: str, value: Any, causes: list[str]) -> None:
+    assert refusals(changed(node(), path, value)) == causes
+
+
+def test_what_a_node_may_not_change() -> None:
+    old = create(node(spec={"podCIDR": "10.0.0.0/24", "providerID": "a"}))
+    assert update_refusals(old, spec__podCIDRs=["10.0.1.0/24"], spec__podCIDR="10.0.1.0/24", spec__providerID="b") == [
+        'spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid',
+        'spec.providerID: Forbidden: node updates may not change providerID except from "" to valid',
+    ]
+    twice = [{"type": "InternalIP", "address": "10.0.0.1"}] * 2
+    assert status_refusals(old, status__addresses=twice) == [
+        'status.addresses[1]: Duplicate value: core.NodeAddress{Type:"InternalIP", Address:"10.0.0.1"}'
+    ]
+
+
+def ended(name: str, code: int) -> Object:
+    return {"name": name, "state": {"terminated": {"exitCode": code}}}
+
+
+def running(name: str) -> Object:
+    return {"name": name, "state": {"running": {}}}
+
+
+OVER = "state: Forbidden: may not be transitioned to non-terminated state"
+
+
+@pytest.mark.parametrize(
+    ("policy", "field", "code", "causes"),
+    [
+        ("Never", "containerStatuses", 1, [f"status.containerStatuses[0].{OVER}"]),
+        ("OnFailure", "containerStatuses", 0, [f"status.containerStatuses[0].{OVER}"]),
+        ("Never", "initContainerStatuses", 0, [f"status.initContainerStatuses[0].{OVER}"]),
+        ("Always", "ephemeralContainerStatuses", 1, [f"status.ephemeralContainerStatuses[0].{OVER}"]),
+        ("OnFailure", "containerStatuses", 1, []),
+        ("Always", "containerStatuses", 0, []),
+    ],
+)  # fmt: skip
+def test_what_is_over_in_a_pod_stays_over(policy: str, field: str, code: int, causes: list[str]) -> None:
+    old = changed(create(pod(restartPolicy=policy)), f"status/{field}", [ended("c", code)])
+    if causes:
+        assert status_refusals(old, **{f"status__{field}": [running("c")]}) == causes
+    else:
+        strategy_of(old).before_status_update(changed(old, f"status/{field}", [running("c")]), old)
+
+
+def test_sidecars_start_again() -> None:
+    sidecar = {"name": "s", "image": "i", "restartPolicy": "Always"}
+    old = create(pod(restartPolicy="Never", initContainers=[sidecar]))
+    old["status"]["initContainerStatuses"] = [ended("s", 0)]
+    strategy_of(old).before_status_update(changed(old, "status/initContainerStatuses", [running("s")]), old)
+
+
+PAIR = "may specify no more than one IP for each IP family"
+
+
+@pytest.mark.parametrize(
+    ("status", "causes"),
+    [
+        ({"podIP": "a", "podIPs": [{"ip": "a"}]}, ['status.podIPs[0]: Invalid value: "a": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)']),
+        ({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}, [f'status.podIPs: Invalid value: []core.PodIP{{core.PodIP{{IP:"10.0.0.1"}}, core.PodIP{{IP:"10.0.0.2"}}}}: {PAIR}']),
+        ({"hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.2"}]}, ['status.hostIPs[0].ip: Invalid value: "10.0.0.2": must be equal to `hostIP`']),
+        ({"conditions": [{"type": "a b", "status": "True"}]}, None),
+        ({"qosClass": "Guaranteed"}, [f'status.qosClass: Invalid value: "Guaranteed": {IMMUTABLE}']),
+        ({"resourceClaimStatuses": [{"name": "gpu"}]}, ['status.resourceClaimStatuses[0].name: Invalid value: "gpu": must match the name of an entry in `spec.resourceClaims`']),
+    ],
+)  # fmt: skip
+def test_pod_status(status: Object, causes: list[str] | None) -> None:
+    made = create(pod())
+    found = status_refusals(made, status={**made["status"], **status})
+    if causes is None:
+        assert found[0].startswith('metadata.conditions[0].Type: Invalid value: "a b": name part must consist of')
+    else:
+        assert found == causes
+
+
+def test_finalizers_of_namespaces() -> None:
+    detail = "name is neither a standard finalizer name nor is it fully qualified"
+    space = core("Namespace", "", spec={"finalizers": ["kubernetes", "mine"]})
+    assert refusals(space) == [f'spec.finalizers: Invalid value: "mine": {detail}']
+    stored = changed(create(core("Namespace", "")), "spec/finalizers", ["kubernetes", "mine"])
+    assert [str(e) for e in strategy_of(stored).rules(stored)] == [
+        f'spec.finalizers[1]: Invalid value: "mine": {detail}'
+    ]
+
+
+def endpoint_slice(kind: str = "IPv4", **fields: Any) -> Object:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web", "namespace": "default"},
+        "addressType": kind,
+        "endpoints": [{"addresses": ["a.example" if kind == "FQDN" else "10.0.0.1"]}],
+        **fields,
+    }
+
+
+@table(
+    ("addressType", "Pigeon", ['addressType: Unsupported value: "Pigeon": supported values: "FQDN", "IPv4", "IPv6"']),
+    ("endpoints/0/addresses", [], ["endpoints[0].addresses: Required value: must contain at least 1 address"]),
+    ("endpoints/0/hints", {"forZones": [{"name": "a"}, {"name": "a"}]}, ['endpoints[0].hints.forZones[1].name: Duplicate value: "a"']),
+    ("endpoints/0/hints", {"forZones": [{"name": str(i)} for i in range(9)]}, ["endpoints[0].hints.forZones: Too many: 9: must have at most 8 items"]),
+    ("ports", [{"port": 80}, {"port": 81}], ['ports[1].name: Duplicate value: ""']),
+    ("ports", [{"protocol": "ICMP"}], ['ports[0].protocol: Unsupported value: "ICMP": supported values: "SCTP", "TCP", "UDP"']),
+)  # fmt: skip
+def test_endpoint_slice(path: str, value: Any, causes: list[str]) -> None:
+    assert refusals(changed(endpoint_slice(), path, value)) == causes
+
+
+def test_full_names_of_endpoints_have_two_parts() -> None:
+    detail = "should be a domain with at least two segments separated by dots"
+    short = changed(endpoint_slice("FQDN"), "endpoints/0/addresses", ["localhost."])
+    assert refusals(short) == [f'endpoints[0].addresses[0]: Invalid value: "localhost": {detail}']
+
+
+def cluster(api_version: str, kind: str, **fields: Any) -> Object:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, **fields}
+
+
+def priority_class(name: str, value: int = 1, **fields: Any) -> Object:
+    made = cluster("scheduling.k8s.io/v1", "PriorityClass", value=value, **fields)
+    return changed(made, "metadata/name", name)
+
+
+RESERVED = (
+    "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: "
+)
+CSI = "storage.k8s.io/v1"
+TOPOLOGY = {"matchLabelExpressions": [{"key": "zone", "values": ["a"]}]}
+
+
+@pytest.mark.parametrize(
+    ("obj", "causes"),
+    [
+        (priority_class("system-mine"), [RESERVED + "system-mine is not a known system priority class"]),
+        (priority_class("system-node-critical"), [RESERVED + "value of system-node-critical PriorityClass must be 2000001000"]),
+        (priority_class("a", preemptionPolicy="Maybe"), ['preemptionPolicy: Unsupported value: "Maybe": supported values: "PreemptLowerPriority", "Never"']),
+        (cluster("node.k8s.io/v1", "RuntimeClass", handler="h", overhead={"podFixed": {"cpu": "-1"}}), ['overhead.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0']),
+        (cluster(CSI, "StorageClass", provisioner="a/b", reclaimPolicy="Recycle"), ['reclaimPolicy: Unsupported value: "Recycle": supported values: "Delete", "Retain"']),
+        (cluster(CSI, "StorageClass", provisioner="a/b", parameters={"": "x"}), ['parameters: Invalid value: "": field can not be empty.']),
+        (cluster(CSI, "StorageClass", provisioner="a/b", allowedTopologies=[TOPOLOGY, TOPOLOGY]), ['allowedTopologies[1].matchLabelExpressions: Duplicate value: ""']),
+        (cluster(CSI, "CSIDriver", spec={"fsGroupPolicy": "Some"}), ['spec.fsGroupPolicy: Unsupported value: "Some": supported values: "File", "None", "ReadWriteOnceWithFSType"']),
+        (cluster(CSI, "CSIDriver", spec={"tokenRequests": [{"audience": "a"}, {"audience": "a"}]}), ['spec.tokenRequests[1].audience: Duplicate value: "a"']),
+        (cluster(CSI, "CSIDriver", spec={"tokenRequests": [{"audience": "a", "expirationSeconds": 1}]}), ["spec.tokenRequests[0].expirationSeconds: Invalid value: 1: may not specify a duration less than 10 minutes"]),
+        (cluster(CSI, "CSIDriver", spec={"volumeLifecycleModes": ["Brief"]}), ['spec.volumeLifecycleModes: Unsupported value: "Brief": supported values: "Persistent", "Ephemeral"']),
+        (cluster(CSI, "CSINode", spec={"drivers": [{"name": "a.example", "nodeID": "", "allocatable": {"count": -1}}]}), ["spec.drivers[0].nodeID: Required value", "spec.drivers[0].allocatable.count: Invalid value: -1: must be greater than or equal to 0"]),
+        (cluster(CSI, "VolumeAttachment", spec={"attacher": "a.example", "nodeName": "n", "source": {}}), ["spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName"]),
+        (cluster(CSI, "VolumeAttachment", spec={"attacher": "a.example", "nodeName": "N", "source": {"persistentVolumeName": "v"}}), [f'spec.nodeName: Invalid value: "N": {SUBDOMAIN}']),
+        (core("Namespace", "", metadata={"name": "Big"}), None),
+    ],
+)  # fmt: skip
+def test_small_kinds(obj: Object, causes: list[str] | None) -> None:
+    found = refusals(obj)
+    assert (
+        found == causes if causes else found[0].startswith('metadata.name: Invalid value: "Big": a lowercase RFC 1123')
+    )
+
+
+@pytest.mark.parametrize(
+    ("obj", "changes", "causes"),
+    [
+        (priority_class("a"), {"value": 2, "preemptionPolicy": "Never"}, ["value: Forbidden: may not be changed in an update.", f'preemptionPolicy: Invalid value: "Never": {IMMUTABLE}']),
+        (cluster("node.k8s.io/v1", "RuntimeClass", handler="h"), {"handler": "i"}, [f'handler: Invalid value: "i": {IMMUTABLE}']),
+        (cluster(CSI, "CSIDriver"), {"spec__attachRequired": False}, [f"spec.attachedRequired: Invalid value: false: {IMMUTABLE}"]),
+        (cluster(CSI, "StorageClass", provisioner="a/b"), {"provisioner": "a/c", "reclaimPolicy": "Retain"}, ["provisioner: Forbidden: updates to provisioner are forbidden.", "reclaimPolicy: Forbidden: updates to reclaimPolicy are forbidden."]),
+        (endpoint_slice(), {"addressType": "FQDN", "endpoints": []}, [f'addressType: Invalid value: "FQDN": {IMMUTABLE}']),
+        (cluster("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", roleRef={"kind": "ClusterRole", "name": "a"}), {"roleRef__name": "b"}, ['roleRef: Invalid value: rbac.RoleRef{APIGroup:"rbac.authorization.k8s.io", Kind:"ClusterRole", Name:"b"}: cannot change roleRef']),
+        ({**core("CSIStorageCapacity", storageClassName="a"), "apiVersion": CSI}, {"storageClassName": "b"}, [f'storageClassName: Invalid value: "b": {IMMUTABLE}']),
+    ],
+    ids=lambda v: v["kind"] if isinstance(v, dict) and "kind" in v else "",
+)  # fmt: skip
+def test_what_small_kinds_may_not_change(obj: Object, changes: dict[str, Any], causes: list[str]) -> None:
+    assert update_refusals(create(obj), **changes) == causes
+
+
+def test_service_accounts_of_a_role_binding_are_of_its_namespace_unless_said() -> None:
+    subjects = [{"kind": "ServiceAccount", "name": "bot"}]
+    reference = {"kind": "ClusterRole", "name": "view"}
+    everywhere = cluster("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", roleRef=reference, subjects=subjects)
+    assert refusals(everywhere) == ["subjects[0].namespace: Required value"]
+    here = changed({**everywhere, "kind": "RoleBinding"}, "metadata/namespace", "default")
+    assert create(here)["subjects"] == subjects
+
+
+def test_status_of_a_disruption_budget() -> None:
+    made = create({**core("PodDisruptionBudget", spec={"minAvailable": 1}), "apiVersion": "policy/v1"})
+    conditions = [{"type": "A", "status": "Yes", "lastTransitionTime": "2024-01-01T00:00:00Z"}]
+    assert status_refusals(made, status__conditions=conditions, status__expectedPods=-1) == [
+        'status.conditions[0].status: Unsupported value: "Yes": supported values: "False", "True", "Unknown"',
+        "status.conditions[0].reason: Required value: must be set",
+        "status.expectedPods: Invalid value: -1: must be greater than or equal to 0",
+    ]
