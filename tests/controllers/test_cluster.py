@@ -382,25 +382,6 @@ async def test_a_silent_node_is_tainted_and_its_pods_move(client: Client, hollow
     await eventually("the node is back without taints", healed)
 
 
-async def test_when_the_leader_is_killed_another_goes_on(client: Client, server: ApiServer, manager: Manager) -> None:
-    leases = client.resource("coordination.k8s.io/v1", "leases")
-    before = (await leases.get("kube-controller-manager", "kube-system"))["spec"]["holderIdentity"]
-    standby = Manager(server, server.folder / "standby", "standby")
-    try:
-        manager.stop(signal.SIGKILL)
-
-        async def taken() -> bool:
-            lease = await leases.get("kube-controller-manager", "kube-system")
-            return lease["spec"].get("holderIdentity") not in ("", before)
-
-        await eventually("the Lease has a new holder", taken)
-        where = await namespace(client, "afterwards")
-        await client.resource("apps/v1", "deployments").create(workload("Deployment", "web", where, replicas=2))
-        await rolled_out(client, where, "web", 2)
-    finally:
-        standby.stop()
-
-
 async def test_a_quota_is_counted_charged_and_replenished(client: Client) -> None:
     where = await namespace(client, "rationed")
     quotas, maps = client.resource("v1", "resourcequotas"), client.resource("v1", "configmaps")
@@ -473,3 +454,22 @@ async def test_a_claim_in_use_outlives_its_deletion(client: Client) -> None:
         return not await left()
 
     await eventually("the claim follows its pod", none)
+
+
+async def test_when_the_leader_is_killed_another_goes_on(client: Client, server: ApiServer, manager: Manager) -> None:
+    leases = client.resource("coordination.k8s.io/v1", "leases")
+    before = (await leases.get("kube-controller-manager", "kube-system"))["spec"]["holderIdentity"]
+    standby = Manager(server, server.folder / "standby", "standby")
+    try:
+        manager.stop(signal.SIGKILL)
+
+        async def taken() -> bool:
+            lease = await leases.get("kube-controller-manager", "kube-system")
+            return lease["spec"].get("holderIdentity") not in ("", before)
+
+        await eventually("the Lease has a new holder", taken)
+        where = await namespace(client, "afterwards")
+        await client.resource("apps/v1", "deployments").create(workload("Deployment", "web", where, replicas=2))
+        await rolled_out(client, where, "web", 2)
+    finally:
+        standby.stop()
