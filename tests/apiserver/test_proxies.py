@@ -6,7 +6,6 @@ The backend listens on the loopback address of a node whose address that is, as 
 import asyncio
 import hashlib
 import os
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -83,17 +82,10 @@ class Backend:
                 writer.write(b"HTTP/1.0 418 Teapot\r\n" + headers + b"\r\nContent-Type: text/x-mine\r\n\r\nhello")
 
 
-def own_address() -> str:
-    """This machine's, as others see it: Endpoints may not lead to loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # sends nothing
-        return str(probe.getsockname()[0])
-
-
 @pytest.fixture
 async def backend() -> AsyncIterator[Backend]:
     played = Backend()
-    listener = await asyncio.start_server(played.serve, own_address(), 0)
+    listener = await asyncio.start_server(played.serve, "127.0.0.1", 0)
     played.port = listener.sockets[0].getsockname()[1]
     yield played
     listener.close()
@@ -110,11 +102,11 @@ async def base(api: Api, namespace: str, backend: Backend) -> str:
     manifest = pod("p", nodeName="n8")
     manifest["spec"]["containers"][0]["ports"] = [{"containerPort": backend.port}]
     await api.create(f"{base}/pods", manifest)
-    status = {"podIP": own_address(), "podIPs": [{"ip": own_address()}], "phase": "Running"}
+    status = {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}], "phase": "Running"}
     await api.patch(f"{base}/pods/p/status", {"status": status})
     ports = [{"name": "web", "port": 80, "targetPort": backend.port}]
     await api.create(f"{base}/services", {"metadata": {"name": "s"}, "spec": {"ports": ports}})
-    address = {"ip": own_address(), "targetRef": {"kind": "Pod", "name": "p", "namespace": namespace}}
+    address = {"ip": "127.0.0.1", "targetRef": {"kind": "Pod", "name": "p", "namespace": namespace}}
     subsets = [{"addresses": [address], "ports": [{"name": "web", "port": backend.port}]}]
     await api.create(f"{base}/endpoints", {"metadata": {"name": "s"}, "subsets": subsets})
     return base
@@ -193,7 +185,7 @@ async def test_a_services_port_is_named_by_name_or_number(api: Api, base: str, n
 
 async def test_what_cannot_be_reached_is_said_in_upstreams_words(api: Api, base: str, namespace: str) -> None:
     closed = free_port()
-    text = f"error trying to reach service: dial tcp {own_address()}:{closed}: connect: connection refused"
+    text = f"error trying to reach service: dial tcp 127.0.0.1:{closed}: connect: connection refused"
     assert await message(api, f"{base}/pods/p:{closed}/proxy/", 503) == text
     text = "error trying to reach service: http: server gave HTTP response to HTTPS client"
     assert await message(api, f"{base}/services/https:s:web/proxy/", 503) == text
@@ -255,7 +247,7 @@ async def test_an_upgrade_that_cannot_be_dialled_is_an_error(server: ApiServer, 
     reader, writer, head = await upgraded(server, f"{base}/pods/p:{closed}/proxy/socket")
     assert head.startswith(b"HTTP/1.1 500 ")
     body = await reader.read()
-    assert f"error dialing backend: dial tcp {own_address()}:{closed}: connect: connection refused".encode() in body
+    assert f"error dialing backend: dial tcp 127.0.0.1:{closed}: connect: connection refused".encode() in body
     writer.close()
 
 
@@ -269,7 +261,7 @@ async def test_a_waiting_backend_is_let_go_when_the_client_leaves(api: Api, base
         gone.set()
         writer.close()
 
-    listener = await asyncio.start_server(silent, own_address(), 0)
+    listener = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     try:
         async with asyncio.timeout(20):

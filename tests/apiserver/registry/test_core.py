@@ -113,13 +113,15 @@ def test_node_rows() -> None:
     assert row(made)[1] == "NotReady,SchedulingDisabled"
 
 
-def test_only_the_api_servers_own_endpoints_may_be_at_loopback() -> None:
-    subsets = [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 6443}]}]
-    refused = 'subsets[0].addresses[0].ip: Invalid value: "127.0.0.1": may not be in the loopback range'
-    assert refusals(core("Endpoints", subsets=subsets))[0].startswith(refused)
-    own = core("Endpoints", subsets=subsets)
-    own["metadata"].update(name="kubernetes", namespace="default")
-    assert create(own)["subsets"][0]["addresses"] == [{"ip": "127.0.0.1"}]
+def test_endpoints_may_be_at_loopback_but_not_at_other_local_addresses() -> None:
+    """Upstream refuses loopback too; clusters without root have their pods there."""
+
+    def at(ip: str) -> dict[str, Any]:
+        return core("Endpoints", subsets=[{"addresses": [{"ip": ip}], "ports": [{"port": 6443}]}])
+
+    assert create(at("127.0.0.1"))["subsets"][0]["addresses"] == [{"ip": "127.0.0.1"}]
+    refused = 'subsets[0].addresses[0].ip: Invalid value: "169.254.1.1": may not be in the link-local range'
+    assert refusals(at("169.254.1.1"))[0].startswith(refused)
 
 
 def test_endpoints_rows_show_three() -> None:
