@@ -188,6 +188,8 @@ def test_interrupting_up_tidies_up(cluster: Running) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Whoever runs the suite in the background of a script has it ignored, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     eventually(lambda: (cluster.home.run / "apiserver-0.pid").exists(), "the API server is being started", 30, 0.01)
     pids = [cluster.record(name).pid for name in cluster.home.processes_recorded()]

@@ -9,7 +9,7 @@ from etcd_raft.mvcc.backend import Backend
 from etcd_raft.proto.kv_pb2 import KeyValue
 from etcd_raft.server.apply import State
 from tests.etcd_raft import etcdctl
-from tests.etcd_raft.processes import ClusterProcesses, eventually, real_etcd
+from tests.etcd_raft.processes import ClusterProcesses, answers, eventually, real_etcd
 from tests.etcd_raft.test_tls import Authority
 
 # Whose certificate, and the command.
@@ -86,6 +86,7 @@ async def test_a_member_with_other_keys_than_the_others_does_not_serve(tmp_path:
         assert healthy.stop() == 0
         _spoil(spoilt.folder / "member" / "snap" / "db")
         healthy.start()
+        await answers(healthy)  # else it may be the one that finds the other, and ends as well
         spoilt.start()
         assert spoilt.process is not None
         code = await asyncio.to_thread(spoilt.process.wait, 20)
