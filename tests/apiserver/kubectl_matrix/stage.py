@@ -104,7 +104,10 @@ class Stage:
             name, _, value = words.pop(0).partition("=")
             given[name] = value
         assert words[0] == "kubectl", line
+        scratch = self.folder / "scratch"  # kubectl leaves what could not be saved after an edit
+        scratch.mkdir(exist_ok=True)
         environment = {
+            "TMPDIR": str(scratch),
             "KUBECONFIG": str(config), "KUBECACHEDIR": str(self.folder / "cache"), "HOME": str(self.folder),
             "PATH": f"{self._kubectl.parent}:{os.environ['PATH']}", "TZ": "UTC", "LC_ALL": "C", **given,
         }  # fmt: skip

@@ -115,7 +115,7 @@ _MASKS: list[tuple[re.Pattern[str], str]] = [
         (r"([rR]esource ?[vV]ersion\"?: *\"?)\d+", r"\1<version>"),
         (r"\b127\.0\.0\.1:\d+", "<server>"),
         (r"SHA256=[0-9a-f]{64}", "SHA256=<hash>"),
-        (r"/tmp/(LIVE|MERGED|kubectl-edit)-\d+", r"/tmp/\1"),
+        (r"[^\s\"]*/(LIVE|MERGED|kubectl-edit)-\d+", r"/tmp/\1"),
         (r"\x1b\[[\d;]*m", ""),
         # Whether client-go notices its own deadline while it reads a watch or when it begins the next one.
         (r"^[IE]\d{4} \S+ +\d+ reflector\.go:\d+\] .*", ""),
