@@ -131,7 +131,14 @@ async def test_a_watch_shows_what_happened(one: ClusterProcesses) -> None:
 
 async def test_members_and_the_move_of_the_leader(three: ClusterProcesses) -> None:
     await three.ready()
-    table = await _ctl(three, "member", "list")
+    table = ""
+
+    async def published() -> bool:
+        nonlocal table
+        table = await _ctl(three, "member", "list")
+        return all(member.url in table for member in three.members)
+
+    await eventually("every member has told where its clients find it", published)
     assert len(table.splitlines()) == 3
     leader = await three.leader()
     target = next(member for member in three.members if member is not leader)
