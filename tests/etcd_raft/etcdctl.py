@@ -143,7 +143,7 @@ def masked(text: str, extra: tuple[tuple[str, str], ...] = ()) -> str:
     text = re.sub(r"(?m)^\{\"level\":.*$", _log_line, text)
     # Members come in the order of their ids, which nobody chooses.
     text = re.sub(r'(?<=ETCD_INITIAL_CLUSTER=")[^"]*', lambda match: ",".join(sorted(match[0].split(","))), text)
-    text = re.sub(r"\bMember +ID\b", "Member ID", text)  # a short id is padded
+    text = re.sub(r"\b(Member|cluster) +ID\b", r"\1 ID", text)  # a short id is padded
     text = re.sub(r" *\| *", "|", text)
     return re.sub(r"\+-[-+]*\+", "+-+", text)
 
